@@ -1,0 +1,77 @@
+"""Every check and every demonstration of the project, as one command each: ``nox -s NAME``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.10.14"
+nox.options.default_venv_backend = "venv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "typing", "tests"]
+
+ROOT = Path(__file__).parent
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+PYTHONS = ["3.11", "3.12", "3.13"]
+SQLALCHEMY = {"2.0": "SQLAlchemy[asyncio]>=2.0.46,<2.1", "2.1": "SQLAlchemy[asyncio]>=2.1,<2.2"}
+
+
+def install(session: nox.Session, *groups: str, constraint: str = "") -> None:
+    """Install the package as a user would, and dependency groups beside it.
+
+    The groups are read here: the pip that comes with a Python may be too old to know ``--group``.
+    """
+    extra = [constraint] if constraint else []
+    session.install(".", *nox.project.dependency_groups(PROJECT, *groups), *extra)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests on this Python and measure the coverage with branches."""
+    install(session, "tests")
+    env = {"COVERAGE_FILE": str(session.cache_dir / ".coverage")}
+    session.run("coverage", "erase", env=env)
+    session.run("coverage", "run", "-m", "pytest", *session.posargs, env=env)
+    session.run("coverage", "combine", "--quiet", env=env)
+    session.run("coverage", "report", env=env)
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("sqlalchemy", list(SQLALCHEMY))
+def tests_versions(session: nox.Session, sqlalchemy: str) -> None:
+    """Run the tests on every supported Python and SQLAlchemy that this machine has."""
+    install(session, "tests", constraint=SQLALCHEMY[sqlalchemy])
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Lose a development database to a test run, then run the same tests with engineroom and lose nothing."""
+    session.install(".", "-r", "examples/battle/requirements.txt")
+    session.run("python", "examples/battle/demo.py", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    session.install(*nox.project.dependency_groups(PROJECT, "lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the types inside (mypy, strict) and what a user's type checker sees (pyright)."""
+    install(session, "typing")
+    session.run("mypy")
+    session.run("pyright", "--verifytypes", "engineroom", "--ignoreexternal")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning or a dangling reference is an error."""
+    install(session, "docs")
+    session.run("sphinx-build", "-W", "-n", "-q", "-b", "html", "docs", "docs/_build/html", *session.posargs)
