@@ -1,0 +1,25 @@
+"""How Sphinx builds the documentation. Nothing is fetched: the build works without a network."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as version_of
+
+project = "engineroom"
+author = "The engineroom maintainers"
+project_copyright = author
+release = version_of("engineroom")
+version = ".".join(release.split(".")[:2])
+
+extensions = ["myst_parser", "sphinx_copybutton"]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build"]
+nitpicky = True
+suppress_warnings: list[str] = []
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+copybutton_prompt_text = r"\$ |>>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+
+html_theme = "furo"
+html_title = f"engineroom {version}"
