@@ -177,8 +177,8 @@ def _why_not(facts: Facts, test_names: Sequence[str]) -> str:
     subject = f"the database {_quote(facts.database)}" if facts.database else "the database"
     verdict = f"{subject} is not disposable"
     if facts.backend != "sqlite" and facts.backend not in SERVER_BACKENDS:
-        backend = _quote(facts.backend) if facts.backend else "of an unnamed backend"
-        return f"{verdict}: engineroom does not know how to tell which database a connection of {backend} reaches"
+        backend = f"of {_quote(facts.backend)}" if facts.backend else "without a known backend"
+        return f"{verdict}: engineroom does not know how to tell which database a connection {backend} reaches"
     if facts.backend == "sqlite" and facts.links > 1:
         return f"{verdict}: its file has {facts.links} names (hard links), so another name may be a real database"
     if not facts.database:
