@@ -93,7 +93,11 @@ class EngineroomError(Exception):
         return {name: value for name, value in vars(self).items() if name not in {"what", "why", "fix"}}
 
     def without_traceback(self) -> Self:
-        """Return the same error without the frames that it passed, whose locals may hold a secret."""
+        """Return the same error without what a debugger would show around it, which may hold a secret.
+
+        The frames that it passed are forgotten with their locals, and so are the errors that led to it.
+        """
+        self.__cause__ = self.__context__ = None
         return self.with_traceback(None)
 
 

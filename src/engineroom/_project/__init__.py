@@ -1,0 +1,84 @@
+"""The project that uses engineroom: its root directory and its ``[tool.engineroom]`` table.
+
+Answers: where are the project's files searched, and what does its ``pyproject.toml`` ask for? A mistake in the table is
+an error, never ignored: what decides about safety stands here. Runs when pytest starts, so it imports nothing but the
+standard library.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from engineroom._project.files import read_text_file
+from engineroom._project.table import BindConfiguration, Project, read_table
+from engineroom.errors import InvalidSettingError
+
+__all__ = ["BindConfiguration", "Project", "get_project", "read_project", "read_text_file", "reset", "set_root"]
+
+_chosen: dict[str, Project] = {}
+
+
+def get_project() -> Project:
+    """Return the project of this process.
+
+    It is found once: from the directory that :func:`set_root` named, else from the working directory at the first call.
+
+    Raises:
+        InvalidSettingError: Its ``pyproject.toml`` cannot be used, or the working directory is gone.
+    """
+    # setdefault() is atomic: two threads that come first read the same file, and agree on one object.
+    return _chosen.get("project") or _chosen.setdefault("project", read_project(_working_directory()))
+
+
+def set_root(root: Path) -> None:
+    """Search the project from a directory, whatever the working directory is.
+
+    Raises:
+        InvalidSettingError: The ``pyproject.toml`` found from there cannot be used.
+    """
+    _chosen["project"] = read_project(root)
+
+
+def reset() -> None:
+    """Forget the project, so that the next call searches again."""
+    _chosen.clear()
+
+
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:
+        pass
+    raise InvalidSettingError(
+        "The project cannot be found.",
+        why="it is searched from the working directory, which does not exist any more.",
+        fix=["change to a directory that exists"],
+    )
+
+
+def read_project(start: Path) -> Project:
+    """Read the project that a directory belongs to.
+
+    Args:
+        start: Where to begin; the nearest ``pyproject.toml`` upwards marks the root. Without any, this is the root.
+
+    Raises:
+        InvalidSettingError: The file cannot be read, is not TOML, or its table holds something unknown or unusable.
+    """
+    project = _try_to_read_project(Path(os.path.abspath(start)))  # noqa: PTH100 - resolve() fails on circular links
+    if isinstance(project, Project):
+        return project
+    # Raised anew, and here: the frames below hold the text of the file.
+    raise project.without_traceback()
+
+
+def _try_to_read_project(start: Path) -> Project | InvalidSettingError:
+    try:
+        for directory in (start, *start.parents):
+            text = read_text_file(directory / "pyproject.toml")
+            if text is not None:
+                return read_table(directory / "pyproject.toml", text)
+    except InvalidSettingError as problem:
+        return problem
+    return Project(root=start)
