@@ -10,11 +10,16 @@ project_copyright = author
 release = version_of("engineroom")
 version = ".".join(release.split(".")[:2])
 
-extensions = ["myst_parser", "sphinx_copybutton"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 nitpicky = True
-suppress_warnings: list[str] = []
+# Other projects' inventories would have to be fetched, so their names lead nowhere; our own must lead somewhere.
+nitpick_ignore_regex = [("py:.*", r"(?!engineroom\b).*")]
+
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
