@@ -36,7 +36,8 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "erase", env=env)
     session.run("coverage", "run", "-m", "pytest", *session.posargs, env=env)
     session.run("coverage", "combine", "--quiet", env=env)
-    session.run("coverage", "report", env=env)
+    # A part of the tests covers a part of the code: the threshold is for all of them.
+    session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []), env=env)
 
 
 @nox.session(python=PYTHONS)
