@@ -1,0 +1,1 @@
+"""Battle: run street-dance tournaments, from registration to the final."""

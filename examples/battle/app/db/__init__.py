@@ -1,0 +1,1 @@
+"""The engine, the session maker and the tables' life."""
