@@ -138,8 +138,8 @@ class RunFiles:
             match _parse(line):
                 case [str(path), None]:
                     self._made |= {path}
-                case [str(directory), list(names)] if directory not in self._before:
-                    self._before[directory] = frozenset(names)
+                case [str(directory), list(names)] if all(isinstance(name, str) for name in names):
+                    self._before.setdefault(directory, frozenset(names))
                 case _:
                     pass
 
@@ -265,5 +265,5 @@ def _list(directory: str) -> list[str] | None:
 def _parse(line: bytes) -> object:
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
