@@ -173,8 +173,9 @@ def drop_by_hand(project: Path) -> list[Claim]:
 
 @contextmanager
 def open_work_directory(*, keep: bool) -> Iterator[Path]:
-    """Make a temporary directory, and remove it whatever happens, a termination included."""
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    """Make a temporary directory, and remove it even if the demo is interrupted or terminated."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     work = Path(tempfile.mkdtemp(prefix="engineroom-demo-"))
     try:
         yield work

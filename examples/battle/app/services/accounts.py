@@ -1,6 +1,7 @@
 """Who may log in, and who is asking."""
 
 import asyncio
+import secrets
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,6 +11,7 @@ from app.repositories import UserRepository
 from app.security import hash_password, is_password_correct, issue_token, read_token
 
 SHORTEST_PASSWORD = 10
+NOBODYS_HASH = hash_password(secrets.token_hex())
 
 
 class AccountService:
@@ -38,10 +40,10 @@ class AccountService:
     async def log_in(self, email: str, password: str) -> str:
         """Return a token for the owner of this email and password.
 
-        The error is the same whether the email or the password is wrong, so that it tells no stranger who is known.
+        A wrong email gives the same error as a wrong password, after the same time: no stranger learns who is known.
         """
         user = await self.users.find_by_email(email)
-        stored = user.password_hash if user else ""
+        stored = user.password_hash if user else NOBODYS_HASH
         if not await asyncio.to_thread(is_password_correct, password, stored) or user is None or not user.is_active:
             raise AuthenticationError("Email or password is wrong.")
         return issue_token(user.id)
