@@ -5,10 +5,10 @@ from sqlalchemy import select
 
 from app.db.database import async_session_maker
 from app.errors import ConflictError, NotAllowedError, RuleError
-from app.models import BattleStatus, Role, Score, Stage
+from app.models import Battle, BattleStatus, Pool, Role, Score, Stage
 from app.services.battles import BattleService
 from app.services.pools import PoolService
-from tests.builders import add_battle, add_user
+from tests.builders import add_battle, add_category, add_performers, add_user
 
 
 async def test_a_ballot_is_stored_as_two_scores() -> None:
@@ -106,3 +106,32 @@ async def test_a_victory_counts_in_the_standings() -> None:
             (battle.blue_id, 3, 8),
             (battle.red_id, 0, 3),
         ]
+
+
+async def test_a_draw_counts_for_both() -> None:
+    async with async_session_maker() as session:
+        service = BattleService(session)
+        battle = await add_battle(session)
+        await service.judge(battle.id, await add_user(session), red=6, blue=6)
+        await service.complete(battle.id)
+        standings = await PoolService(session).list_standings(battle.category_id)
+        assert [(each.performer.id, each.victory_points, each.points) for each in standings["A"]] == [
+            (battle.red_id, 1, 6),
+            (battle.blue_id, 1, 6),
+        ]
+
+
+async def test_a_circle_of_victories_is_decided_by_points_and_then_by_registration() -> None:
+    async with async_session_maker() as session:
+        category = await add_category(session)
+        first, second, third = await add_performers(session, category, 3)
+        judge = await add_user(session)
+        pool = Pool(category_id=category.id, name="A", performers=[first, second, third])
+        for red, blue, points in ((first, second, (6, 0)), (second, third, (7, 0)), (third, first, (9, 1))):
+            battle = Battle(category_id=category.id, pool=pool, stage=Stage.POOL, red=red, blue=blue)
+            session.add(battle)
+            await session.flush()
+            await BattleService(session).judge(battle.id, judge, red=points[0], blue=points[1])
+            await BattleService(session).complete(battle.id)
+        standings = await PoolService(session).list_standings(category.id)
+        assert [(each.performer, each.points) for each in standings["A"]] == [(third, 9), (first, 7), (second, 7)]
