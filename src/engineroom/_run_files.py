@@ -43,7 +43,8 @@ class RunFiles:
     """What was in the temporary directories before, and what the run added to them.
 
     It is kept in memory, and in a log that all processes of the run append to: one JSON value a line, either
-    ``[directory, [names that were there]]`` or ``[path that the run made, null]``.
+    ``[directory, [names that were there]]`` or ``[path that the run made, null]``. Whatever changes is changed by one
+    atomic operation, so that there is no lock which a fork could leave locked.
 
     Args:
         log: The file that is shared with the other processes of the run; None keeps everything in this process.
@@ -59,7 +60,7 @@ class RunFiles:
         self._log = log
         self._read_bytes = 0
         self._before: dict[str, frozenset[str]] = {}
-        self._made: frozenset[str] = frozenset()
+        self._made: set[str] = set()
         self._refresh()
 
     @property
@@ -72,7 +73,7 @@ class RunFiles:
         self._refresh()
         return self._is_made(real_path) or any(
             name not in before
-            for directory, before in self._before.items()
+            for directory, before in tuple(self._before.items())  # another thread may add one
             if (name := _first_name_below(directory, real_path))
         )
 
@@ -86,7 +87,7 @@ class RunFiles:
         """Write down that the run is about to make a file, if it lies below a temporary directory and is new."""
         if self.is_owned(real_path):
             return True
-        is_below = any(_first_name_below(directory, real_path) for directory in self._before)
+        is_below = any(_first_name_below(directory, real_path) for directory in tuple(self._before))
         if not is_below or os.path.lexists(real_path):
             return False
         self._append([[real_path, None]])
@@ -137,7 +138,7 @@ class RunFiles:
         for line in lines.splitlines():
             match _parse(line):
                 case [str(path), None]:
-                    self._made |= {path}
+                    self._made.add(path)
                 case [str(directory), list(names)] if all(isinstance(name, str) for name in names):
                     self._before.setdefault(directory, frozenset(names))
                 case _:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -269,6 +270,7 @@ def test_a_child_process_finds_what_its_run_wrote_down(temporary: Path, run_dire
     _run_files.start_run([temporary])
     program = f"""
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from engineroom import _run_files
 owned = [_run_files.is_run_owned(path) for path in sys.argv[1:]]
@@ -378,6 +380,15 @@ assert _run_files.is_run_owned(directory + "/old/fork.db")
     assert child.returncode == 0
     assert is_owned(temporary / "old" / "fork.db")
     assert run_directory.is_dir()
+
+
+def test_threads_lose_nothing_that_they_note(temporary: Path, run_directory: Path) -> None:
+    _run_files.start_run([temporary])
+    paths = [temporary / "old" / f"{number}.db" for number in range(64)]
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(_run_files.note_created, paths))
+    assert all(map(is_owned, paths))
+    assert len((run_directory / _run_files.LOG_NAME).read_bytes().splitlines()) == 65
 
 
 # --- Databases in memory

@@ -203,9 +203,9 @@ def _twin_name(name: str, backend: str) -> str:
 def _fitting_args(request: Request, configured: Source) -> dict[str, Any]:
     """Return what of the application's ``connect_args`` goes with a test database that has a URL of its own."""
     application = request.find_outside()
-    if application and application.origin.kind is not OriginKind.DEFAULT:
-        if _family(application.url) != _family(configured.url):
-            return {}  # they are for another driver
+    is_configured = application is not None and application.origin.kind is not OriginKind.DEFAULT
+    if application and is_configured and _family(application.url) != _family(configured.url):
+        return {}  # they are for another driver
     return {name: value for name, value in request.connect_args.items() if name not in PLACE_OPTIONS}
 
 
