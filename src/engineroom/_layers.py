@@ -52,15 +52,14 @@ class Layer:
     def get(self, name: str) -> Value | None:
         """Return the value of a setting, or ``None``. Case does not matter, and an empty value counts as unset."""
         key = self.find_key(name)
-        text = self.values[key] if key is not None else ""
-        return Value(text, self.origin_of(key)) if key is not None and text else None
+        return None if key is None else Value(self.values[key], self.origin_of(key))
 
     def find_key(self, name: str) -> str | None:
-        """Return the name as it is written here: the very same one, else one that differs in case only."""
-        if name in self.values:
+        """Return the name of a value as it is written here: the very same, else one that differs in case only."""
+        if self.values.get(name):
             return name
         folded = name.casefold()
-        return next((key for key in sorted(self.values) if key.casefold() == folded), None)
+        return next((key for key in sorted(self.values) if key.casefold() == folded and self.values[key]), None)
 
     def origin_of(self, key: str) -> Origin:
         """Return the origin of a value that stands here under this name."""
