@@ -1,0 +1,165 @@
+"""The pytest plugin, named ``engineroom``: installing the package is enough.
+
+Answers pytest's hooks and does nothing else: the switch stands in ``_switch``, the words in ``_report``, the fence and
+the ledger in :mod:`engineroom.testing`. It loads neither SQLAlchemy nor pydantic: a suite that does not use them does
+not pay for them.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engineroom.errors import EngineroomError, FenceError
+from engineroom.pytest_plugin import _late
+from engineroom.pytest_plugin._report import application_files, bind_lines, header_lines, refusal_lines, test_failure
+from engineroom.pytest_plugin._switch import Run, end_run, start_run
+from engineroom.testing import fence
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from engineroom.testing.ledger import Refusal
+
+NAME = "engineroom"
+MARKER = (
+    'engineroom(isolation="none"): leave what this test commits, instead of restoring the state before it (engineroom)'
+)
+GREEN = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+
+_run_key = pytest.StashKey[Run]()
+_session_key = pytest.StashKey[pytest.Session]()
+_header_key = pytest.StashKey[list[str]]()
+
+
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Start the run: this is called when the plugin is registered, before any conftest or test is imported."""
+    config: pytest.Config | None = pluginmanager.getplugin("pytestconfig")
+    if config is None or _run_key in config.stash:
+        return
+    if pluginmanager.get_name(sys.modules[__name__]) != NAME:
+        # Registered by its module's name, as -p engineroom.pytest_plugin does: the entry point would do it once more.
+        pluginmanager.set_blocked(NAME)
+    try:
+        run = start_run(_root_of(config))
+    except EngineroomError as error:
+        raise pytest.UsageError(f"engineroom: {error}") from None
+    config.stash[_run_key] = run
+    config.add_cleanup(lambda: _close(config, run))
+    _late.watch(run)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Announce the marker, and free the directory that ``--basetemp`` hands over to pytest."""
+    config.addinivalue_line("markers", MARKER)
+    directory = config.getoption("basetemp", default=None)
+    if directory:
+        fence.allow_temporary(directory)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Tell the environment, what it replaced, the binds, and whether isolation is on."""
+    run = config.stash.get(_run_key, None)
+    lines = [] if run is None else header_lines(run)
+    config.stash[_header_key] = lines
+    return lines
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Tell the binds that came up while the tests were collected."""
+    run = config.stash.get(_run_key, None)
+    if run is None:
+        return []
+    run.proof.watch(application_files())
+    told = config.stash.get(_header_key, [])
+    return bind_lines(told) if config.get_verbosity() >= 0 else []
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let the ledger know which test is running."""
+    run = item.config.stash.get(_run_key, None)
+    if run is None:
+        return (yield)
+    run.ledger.start_test(item.nodeid, str(item.path), (item.location[1] or 0) + 1)
+    try:
+        return (yield)
+    finally:
+        run.ledger.end_test()
+        run.proof.check(item.nodeid)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a phase red in which something was refused and the refusal was swallowed."""
+    report = yield
+    run = item.config.stash.get(_run_key, None)
+    refusals = [] if run is None else run.ledger.take(item.nodeid)
+    if refusals:
+        _show_refusals(report, call, refusals, item.config.rootpath)
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run for a refusal that no test failed for."""
+    run = session.config.stash.get(_run_key, None)
+    if run is None or run.is_worker:
+        return
+    session.config.stash[_session_key] = session
+    _fail_if_refused(session, run)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """List each refusal once, and tell whether the development database is unchanged."""
+    run = config.stash.get(_run_key, None)
+    if run is None:
+        return
+    refusals = run.ledger.unexpected()
+    _late.know(refusals)
+    if refusals:
+        terminalreporter.section("engineroom: the fence refused", red=True)
+        for line in refusal_lines(refusals, config.rootpath):
+            terminalreporter.write_line(line)
+    for verification in run.proof.verify(config.rootpath):
+        if not verification.is_unchanged:
+            terminalreporter.write_line(f"engineroom: WARNING: {verification}", yellow=True)
+        elif config.get_verbosity() >= -1:
+            terminalreporter.write_line(f"engineroom: {verification}")
+
+
+def _root_of(config: pytest.Config) -> Path:
+    try:
+        return config.rootpath
+    except AttributeError:  # registered by pytest.main(plugins=[...]), before pytest looked for its rootdir
+        return Path.cwd()
+
+
+def _show_refusals(report: pytest.TestReport, call: pytest.CallInfo[None], refusals: list[Refusal], root: Path) -> None:
+    if not report.failed:
+        report.outcome = "failed"
+        report.longrepr = test_failure(refusals, root)
+        if hasattr(report, "wasxfail"):
+            del report.wasxfail
+    elif call.excinfo is None or not isinstance(call.excinfo.value, FenceError):
+        report.sections.append(("engineroom: the fence refused", "\n".join(refusal_lines(refusals, root))))
+
+
+def _fail_if_refused(session: pytest.Session, run: Run) -> None:
+    if session.exitstatus in GREEN and run.ledger.unexpected():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _close(config: pytest.Config, run: Run) -> None:
+    """End the run, whatever ended it; what was refused since the summary is told now."""
+    session = config.stash.get(_session_key, None)
+    if session is not None:
+        _fail_if_refused(session, run)
+        _late.tell(run)
+    end_run(run)

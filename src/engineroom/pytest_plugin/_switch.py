@@ -1,0 +1,102 @@
+"""The switch: makes this process a test process before anything of the project is imported.
+
+Selects the test environment, begins the run or joins the one that an xdist worker belongs to, and raises the fence.
+Imports the standard library only: it runs before each pytest run, also where no database is ever touched.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engineroom import _lifecycle, _memory, _project, _run_files
+from engineroom.testing import fence
+from engineroom.testing.ledger import FILE_NAME, Ledger, close_ledger, open_ledger
+from engineroom.testing.proof import Proof, find_development_databases
+
+if TYPE_CHECKING:
+    from engineroom._project import Project
+
+__all__ = ["Run", "end_run", "start_run"]
+
+ROLE_VARIABLE = "ENGINEROOM_ROLE"
+"""Tells an xdist worker, which joins the run of its controller, from a pytest that a test starts."""
+
+WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
+TEMPORARY_VARIABLE = "PYTEST_DEBUG_TEMPROOT"
+
+
+@dataclass
+class Run:
+    """One run of pytest, as this process sees it.
+
+    Attributes:
+        project: The project that is tested.
+        ledger: What was refused.
+        proof: What is known of the development databases.
+        replaced: The value of the environment variable that the run replaced, if there was any.
+        is_worker: Whether this is an xdist worker.
+    """
+
+    project: Project
+    ledger: Ledger
+    proof: Proof
+    replaced: str | None
+    is_worker: bool
+    _saved: dict[str, str | None]
+
+
+def start_run(root: Path) -> Run:
+    """Select the test environment and raise the fence.
+
+    Args:
+        root: Where the project is searched from: pytest's rootdir.
+
+    Raises:
+        BootstrapTooLateError: Something was made from another environment already.
+        InvalidSettingError: ``[tool.engineroom]`` in ``pyproject.toml`` cannot be used.
+    """
+    _project.set_root(root)
+    project = _project.get_project()
+    is_worker = _joins_a_run()
+    databases = [] if is_worker else find_development_databases(project)
+    _lifecycle.enter_test_process()
+    variables = (project.environment_variable, _run_files.RUN_VARIABLE, ROLE_VARIABLE)
+    saved = {name: os.environ.get(name) for name in variables}
+    os.environ[project.environment_variable] = "test"
+    os.environ[ROLE_VARIABLE] = "worker" if is_worker else "controller"
+    directory = _memory.run_directory() if is_worker else _memory.start_run()
+    _run_files.start_run(_temporary_directories())
+    ledger = open_ledger(directory / FILE_NAME)
+    fence.raise_fence(project)
+    proof = Proof(directory)
+    proof.watch(databases)
+    proof.join() if is_worker else proof.share()
+    return Run(project, ledger, proof, saved[project.environment_variable], is_worker, saved)
+
+
+def end_run(run: Run) -> None:
+    """Put the process environment back; the process stays a test process, and the fence stays up, until it exits."""
+    close_ledger(run.ledger)
+    for name, value in run._saved.items():  # noqa: SLF001  # the other half of start_run
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _joins_a_run() -> bool:
+    """Tell whether this is an xdist worker; a pytest that a test in a worker starts inherits the worker's variable."""
+    return (
+        WORKER_VARIABLE in os.environ
+        and os.environ.get(ROLE_VARIABLE) == "controller"
+        and _run_files.is_run_directory(Path(os.environ.get(_run_files.RUN_VARIABLE, "")))
+    )
+
+
+def _temporary_directories() -> list[Path]:
+    places = [tempfile.gettempdir(), os.environ.get(TEMPORARY_VARIABLE, "")]
+    return [Path(place) for place in places if place]

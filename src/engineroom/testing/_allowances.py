@@ -1,0 +1,141 @@
+"""What the fence lets through although it is not disposable: the caches of common tools, and ``fence_allow``.
+
+Answers from names alone; whoever asks has followed every symbolic link. The tools' files are a tuple of patterns, each
+with its reason, so that a test can list them and a page can show them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["TOOL_FILES", "Allowances", "ToolFile"]
+
+SQLITE_PREFIX = "sqlite:///"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFile:
+    """Files that a tool keeps for itself and can make again.
+
+    Attributes:
+        pattern: Segments that follow each other on the path; the last one ``**`` means everything below.
+        reason: Whose they are, and why they are free.
+    """
+
+    pattern: tuple[str, ...]
+    reason: str
+
+
+TOOL_FILES: tuple[ToolFile, ...] = (
+    ToolFile((".coverage",), "Coverage's data file"),
+    ToolFile((".coverage.*",), "Coverage's data file of one process"),
+    ToolFile((".testmondata*",), "pytest-testmon's record of what depends on what"),
+    ToolFile((".mutmut-cache",), "mutmut's record of what was tested"),
+    ToolFile((".pytest_cache", "**"), "pytest's cache"),
+    ToolFile(("pytest-of-*", "garbage-*", "**"), "what pytest is removing of its last runs"),
+    ToolFile((".hypothesis", "**"), "Hypothesis's example database"),
+    ToolFile((".mypy_cache", "**"), "mypy's cache, a SQLite file with --sqlite-cache"),
+    ToolFile((".ruff_cache", "**"), "Ruff's cache"),
+    ToolFile((".tox", "**"), "tox's environments"),
+    ToolFile((".nox", "**"), "nox's environments"),
+    ToolFile((".ipython", "**"), "IPython's history"),
+    ToolFile((".cache", "**"), "the caches of a user's programs, by the XDG directory specification"),
+    ToolFile(("Library", "Caches", "**"), "the caches of a user's programs on macOS"),
+    ToolFile(("ms-playwright", "**"), "Playwright's browsers and their profiles"),
+)
+"""Every file that is free for being a tool's own, under any directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowances:
+    """What is let through in one project.
+
+    Attributes:
+        root: The real path of the project's root.
+        patterns: Patterns of real paths, split at the slashes; ``**`` stands for any number of directories.
+        urls: URLs of databases on servers, without password.
+
+    Example:
+        >>> allowances = Allowances.read(["data/*.db"], "/srv/shop")
+        >>> allowances.lets_file("/srv/shop/data/cities.db"), allowances.lets_file("/srv/shop/shop.db")
+        (True, False)
+    """
+
+    root: str
+    patterns: tuple[tuple[str, ...], ...] = ()
+    urls: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, entries: Sequence[str], root: str | os.PathLike[str]) -> Allowances:
+        """Read the entries of ``fence_allow``; file patterns are relative to the project's root."""
+        files = [entry.removeprefix(SQLITE_PREFIX) for entry in entries if _is_file(entry)]
+        urls = tuple(entry for entry in entries if not _is_file(entry))
+        real_root = os.path.realpath(root)
+        return cls(real_root, tuple(_pattern_of(entry, real_root) for entry in files), urls)
+
+    def lets_file(self, real_path: str, links: int = 1) -> bool:
+        """Tell whether a file is let through, given its real path and how many names (hard links) it has."""
+        parts = _split(real_path)
+        return any(_matches(parts, pattern) for pattern in self.patterns) or (
+            links <= 1 and self._is_tool_file(real_path)
+        )
+
+    def with_temporary(self, directory: str | os.PathLike[str]) -> Allowances:
+        """Return the same, and what lies in the subdirectories of a directory that pytest empties before each run."""
+        pattern = (*_split(os.path.realpath(directory)), "*", "**")
+        return replace(self, patterns=(*self.patterns, pattern))
+
+    def _is_tool_file(self, real_path: str) -> bool:
+        # A whole project may stand in a tool's directory (a session of nox, say): what is above its root says nothing.
+        below = real_path.removeprefix(f"{self.root.rstrip('/')}/")
+        return any(_ends_like(_split(below), tool.pattern) for tool in TOOL_FILES) or _is_coverage_data(real_path)
+
+
+def _is_file(entry: str) -> bool:
+    return "://" not in entry or entry.startswith(SQLITE_PREFIX)
+
+
+def _pattern_of(entry: str, root: str) -> tuple[str, ...]:
+    path = Path(root, entry).expanduser() / ("**" if entry.endswith("/") else "")
+    return _split(os.path.realpath(path))  # resolves what exists on the way, and leaves a pattern's own segments
+
+
+def _split(path: str) -> tuple[str, ...]:
+    return tuple(path.strip("/").split("/"))
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_matches(parts[start:], pattern[1:]) for start in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+
+
+def _ends_like(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Tell whether a path ends like a pattern, or passes through one that ends with ``**``."""
+    if pattern[-1] != "**":
+        return _matches(parts[-len(pattern) :], pattern)
+    directories = pattern[:-1]
+    starts = range(len(parts) - len(directories))
+    return any(_matches(parts[start : start + len(directories)], directories) for start in starts)
+
+
+def _is_coverage_data(real_path: str) -> bool:
+    """Tell whether a file is the data of the measurement that is going on, wherever that was told to keep it."""
+    coverage = sys.modules.get("coverage")
+    measurement = coverage.Coverage.current() if coverage is not None and hasattr(coverage, "Coverage") else None
+    configured = measurement.get_option("run:data_file") if measurement is not None else os.environ.get("COVERAGE_FILE")
+    return bool(configured) and _is_or_extends(real_path, os.path.realpath(str(configured)))
+
+
+def _is_or_extends(path: str, name: str) -> bool:
+    return path == name or path.startswith(f"{name}.")

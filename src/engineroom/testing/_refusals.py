@@ -1,0 +1,100 @@
+"""The fence's error: what a test run asked for, why it is refused, and the ways out.
+
+Each error is written down in the ledger when it is made, since the code that it is raised in may swallow it. Only words
+are chosen here; whether to refuse is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from engineroom.errors import FenceError
+from engineroom.testing._callers import find_caller
+from engineroom.testing.ledger import active_ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engineroom.testing._database_files import ProtectedDatabase, Terms
+
+__all__ = ["refuse", "refuse_file", "refuse_sqlite"]
+
+
+def refuse(what: str, *, why: str, fix: Sequence[str], target: str, rule: str = "none") -> FenceError:
+    """Make the error, and write it down.
+
+    Args:
+        what: The first sentence, without the words that end it.
+        why: The reason, a clause.
+        fix: At most three ways out.
+        target: The database or the file, without secrets.
+        rule: The rule that decided.
+    """
+    error = FenceError(f"{what} while pytest runs.", why=f"{why}.", fix=fix)
+    caller = find_caller()
+    active_ledger().record(error, target=target, rule=rule, file=caller.file, line=caller.line)
+    return error
+
+
+def refuse_sqlite(protected: ProtectedDatabase, terms: Terms, *, through_engine: bool = False) -> FenceError:
+    """Make the error for a connection to a SQLite database.
+
+    Args:
+        protected: The database.
+        terms: On which terms it was judged.
+        through_engine: Whether a SQLAlchemy engine asked; else it was the driver itself.
+    """
+    name = os.path.basename(protected.path)  # noqa: PTH119  # as text: it may be no path at all
+    engine = "make the engine with engineroom.get_engine(...), which selects the test database under pytest"
+    read = f'open it for reading: sqlite3.connect("file:{name}?mode=ro", uri=True)'
+    target = f"sqlite:///{protected.path}" if protected.path else "a SQLite database whose name cannot be read"
+    return refuse(
+        f"Refused to connect to {target}",
+        why=protected.verdict.reason,
+        fix=[
+            engine if through_engine else read,
+            f"use a database below tmp_path, or one whose name {tell_test_names(terms)}",
+            *([_tell_how_to_allow(protected.path, terms)] if protected.path else []),
+        ],
+        target=target,
+        rule=protected.verdict.rule,
+    )
+
+
+def refuse_file(verb: str, protected: ProtectedDatabase, terms: Terms, *, path: str) -> FenceError:
+    """Make the error for an operation on a file of a SQLite database.
+
+    Args:
+        verb: What would be done to it: ``remove``.
+        protected: The database.
+        terms: On which terms it was judged.
+        path: The file as it was passed.
+    """
+    return refuse(
+        f"Refused to {verb} {_show(path)}",
+        why=f"it holds, or belongs to, the SQLite database {_show(protected.path)}, and {protected.verdict.reason}",
+        fix=[
+            "work on a copy below tmp_path",
+            f"use a database whose name {tell_test_names(terms)}",
+            _tell_how_to_allow(protected.path, terms),
+        ],
+        target=_show(protected.path),
+        rule=protected.verdict.rule,
+    )
+
+
+def tell_test_names(terms: Terms) -> str:
+    """Return the clause that tells how a test database is called."""
+    patterns = tuple(terms.test_names)
+    return 'starts with "test_"' if patterns == ("test_*",) else f"matches {' or '.join(patterns)}"
+
+
+def _tell_how_to_allow(path: str, terms: Terms) -> str:
+    root = f"{terms.allowances.root.rstrip('/')}/"
+    return f'if every test run may change it, say so in pyproject.toml: [tool.engineroom] fence_allow = ["{path.removeprefix(root)}"]'  # noqa: E501
+
+
+def _show(path: str) -> str:
+    """Return a path for people; what cannot be printed is escaped."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in path)

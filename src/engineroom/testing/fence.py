@@ -1,0 +1,188 @@
+"""The fence: while it is up, this process reaches no database that is not disposable, whoever asks.
+
+One audit hook sees every ``sqlite3.connect`` and every operation on files; listeners on SQLAlchemy's classes see every
+engine. The hook cannot be removed once it is installed, so it looks into a table of events that is empty while the
+fence is down. What to do when a library arrives stands in ``ARRIVALS``; nothing is imported for the sake of the fence.
+This module acts. Whether something may be reached is judged elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from engineroom.testing import _arrivals, _database_files
+from engineroom.testing._allowances import Allowances
+from engineroom.testing._refusals import refuse_file, refuse_sqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import ModuleType
+
+    from engineroom._project import Project
+    from engineroom.testing._database_files import Terms
+
+__all__ = ["ARRIVALS", "allow_temporary", "is_raised", "lower_fence", "raise_fence", "terms"]
+
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
+
+
+def raise_fence(project: Project) -> None:
+    """Refuse, from now on, whatever reaches a database that is not disposable.
+
+    Args:
+        project: Whose test names and ``fence_allow`` count.
+    """
+    _state.terms = _database_files.Terms(Allowances.read(project.fence_allow, project.root), project.test_names)
+    if not _state.is_installed:
+        _state.is_installed = True
+        sys.addaudithook(_hook)
+    _handlers.update(_EVENTS)
+    _state.is_raising = True
+    for module in ARRIVALS.keys() - _arrivals.waited_for():
+        _arrivals.when_imported(module, ARRIVALS[module])
+    _state.is_raising = False
+
+
+def lower_fence() -> None:
+    """Let everything through again; for tests of the fence. The plugin leaves it up until the process exits."""
+    _handlers.clear()
+    _state.terms = None
+
+
+reset = lower_fence
+
+
+def is_raised() -> bool:
+    """Tell whether the fence is up."""
+    return _state.terms is not None
+
+
+def terms() -> Terms | None:
+    """Return the terms on which the fence judges; None while it is down."""
+    return _state.terms
+
+
+def allow_temporary(directory: str | os.PathLike[str]) -> None:
+    """Let through what lies in the subdirectories of a directory that pytest empties before each run."""
+    if _state.terms is not None:
+        _state.terms = _state.terms._replace(allowances=_state.terms.allowances.with_temporary(directory))
+
+
+class _State:
+    """Whether the fence is up, and on which terms."""
+
+    def __init__(self) -> None:
+        self.terms: Terms | None = None
+        self.is_installed = False
+        self.is_raising = False
+        self.has_fenced_engines = False
+        # Only a connection that was open before the fence is in none of these: its id cannot be used a second time.
+        self.judged: set[int] = set()
+
+
+class _Thread(threading.local):
+    """Whether this thread is inside of the fence's own work, whose events are not looked at."""
+
+    is_judging = False
+
+
+_state = _State()
+_thread = _Thread()
+_handlers: dict[str, Callable[[Terms, tuple[Any, ...]], None]] = {}
+
+
+def _hook(event: str, args: tuple[Any, ...], handlers: Mapping[str, Any] = _handlers) -> None:
+    """Look at an audit event. It is called for every one of the process, so the first line decides for most."""
+    if event not in handlers:
+        return
+    if event == "open" and not args[2] & WRITING:
+        return
+    current = _state.terms
+    if current is None or _thread.is_judging or sys.is_finalizing():
+        return
+    __tracebackhide__ = True
+    _thread.is_judging = True
+    try:
+        handlers[event](current, args)
+    finally:
+        _thread.is_judging = False
+
+
+def _on_connect(current: Terms, args: tuple[Any, ...]) -> None:
+    __tracebackhide__ = True
+    protected = _database_files.judge_connect(args[0], current)
+    if protected is not None:
+        raise refuse_sqlite(protected, current)
+
+
+def _on_open(current: Terms, args: tuple[Any, ...]) -> None:
+    __tracebackhide__ = True
+    _check_file("open for writing", current, args[0])
+
+
+def _on_truncate(current: Terms, args: tuple[Any, ...]) -> None:
+    __tracebackhide__ = True
+    _check_file("truncate", current, args[0])
+
+
+def _on_remove(current: Terms, args: tuple[Any, ...]) -> None:
+    __tracebackhide__ = True
+    _check_file("remove", current, args[0], directory=args[1], follow=False)
+
+
+def _on_rename(current: Terms, args: tuple[Any, ...]) -> None:
+    __tracebackhide__ = True
+    source, target, source_directory, target_directory = args
+    _check_file("rename", current, source, directory=source_directory, follow=False)
+    _check_file("replace", current, target, directory=target_directory, follow=False)
+    _check_tree("rename", current, source, directory=source_directory)
+
+
+def _on_rmtree(current: Terms, args: tuple[Any, ...]) -> None:
+    __tracebackhide__ = True
+    directory = args[1] if len(args) > 1 and args[1] is not None else -1  # the second argument came with Python 3.12
+    _check_tree("remove", current, args[0], directory=directory)
+
+
+def _check_file(verb: str, current: Terms, path: object, *, directory: int = -1, follow: bool = True) -> None:
+    __tracebackhide__ = True
+    protected = _database_files.find_protected(path, current, directory=directory, follow=follow)
+    if protected is not None:
+        raise refuse_file(verb, protected, current, path=os.fsdecode(path))  # type: ignore[arg-type]  # find_protected knows it for a path
+
+
+def _check_tree(verb: str, current: Terms, path: object, *, directory: int) -> None:
+    __tracebackhide__ = True
+    protected = _database_files.find_protected_below(path, current, directory=directory)
+    if protected is not None:
+        raise refuse_file(f"{verb} the directory", protected, current, path=os.fsdecode(path))  # type: ignore[arg-type]  # as above
+
+
+def _on_handle(_: Terms, args: tuple[Any, ...]) -> None:
+    _state.judged.add(id(args[0]))
+
+
+def _fence_engines(_: ModuleType) -> None:
+    from engineroom.testing import _engine_fence  # noqa: PLC0415  # it imports SQLAlchemy, which has just arrived
+
+    if not _state.has_fenced_engines:
+        _state.has_fenced_engines = True
+        _engine_fence.listen(terms, _state.judged, had_arrived=_state.is_raising)
+
+
+_EVENTS: Mapping[str, Callable[[Terms, tuple[Any, ...]], None]] = {
+    "sqlite3.connect": _on_connect,
+    "sqlite3.connect/handle": _on_handle,
+    "open": _on_open,
+    "os.truncate": _on_truncate,
+    "os.remove": _on_remove,
+    "os.rename": _on_rename,
+    "shutil.rmtree": _on_rmtree,
+}
+"""The audit events that the fence looks at."""
+
+ARRIVALS: Mapping[str, Callable[[ModuleType], None]] = {"sqlalchemy": _fence_engines}
+"""What the fence does when a library has been imported."""

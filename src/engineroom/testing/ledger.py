@@ -1,0 +1,268 @@
+"""The book of refusals: what the fence refused, in which test, at which line, and whether a test expected it.
+
+An exception can be swallowed, by ``except Exception`` or by the thread that it is raised in; what stands in the ledger
+cannot. Each refusal is kept in memory and, as one JSON line, in a file of the run's directory, so that forks, xdist
+workers and child processes count too. This module decides nothing and prints nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engineroom.errors import FenceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["FILE_NAME", "Ledger", "Refusal", "active_ledger", "close_ledger", "expect_refusal", "open_ledger"]
+
+FILE_NAME = "refusals.jsonl"
+WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
+TEST_VARIABLE = "PYTEST_CURRENT_TEST"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One thing that the fence refused.
+
+    Attributes:
+        id: What tells it from all others of the run.
+        test: The node id of the test that was running; empty outside of a test.
+        file: The file of the user's code that asked for it; empty where it is not known.
+        line: The line in that file; 0 where it is not known.
+        target: The database or the file, without secrets.
+        rule: The rule that decided.
+        what: What was refused, one sentence.
+        why: The reason, a clause.
+        remedy: The first way out, a clause.
+        pid: The process that asked.
+        worker: The xdist worker whose process, or whose child, asked; empty without xdist.
+
+    Example:
+        >>> sorted(Refusal.__slots__)
+        ['file', 'id', 'line', 'pid', 'remedy', 'rule', 'target', 'test', 'what', 'why', 'worker']
+    """
+
+    id: str
+    test: str
+    file: str
+    line: int
+    target: str
+    rule: str
+    what: str
+    why: str
+    remedy: str
+    pid: int
+    worker: str = ""
+
+
+class Ledger:
+    """The refusals of one run, as this process knows them.
+
+    Args:
+        path: The file that is shared with the other processes of the run; None keeps everything in this process.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        """Start with an empty page; what other processes write from now on is read when it is asked for."""
+        self.path = path
+        self.test = ""
+        self._place = ("", 0)
+        self.expecting = 0
+        self.worker = os.environ.get(WORKER_VARIABLE, "")
+        self._refusals: dict[str, Refusal] = {}
+        self._expected: set[str] = set()
+        self._taken: set[str] = set()
+        self._read_bytes = _size_of(path)
+        self._numbers = itertools.count()
+
+    def start_test(self, test: str, file: str = "", line: int = 0) -> None:
+        """Write what is refused from now on under a test; its own line stands in where no better one is known."""
+        self.test = test
+        self._place = (file, line)
+
+    def end_test(self) -> None:
+        """Write what is refused from now on under no test."""
+        self.start_test("")
+
+    def record(self, error: FenceError, *, target: str, rule: str, file: str = "", line: int = 0) -> Refusal:
+        """Write down a refusal that is about to be raised."""
+        if not file:
+            file, line = self._place
+        refusal = Refusal(
+            id=f"{os.getpid()}-{next(self._numbers)}-{time.monotonic_ns()}",
+            test=self.test or _test_of_environment(),
+            file=file,
+            line=line,
+            target=target,
+            rule=rule,
+            what=error.what,
+            why=error.why,
+            remedy=error.fix[0] if error.fix else "",
+            pid=os.getpid(),
+            worker=self.worker,
+        )
+        self._enter(refusal)
+        self._write(asdict(refusal))
+        if self.expecting:
+            self.mark_expected([refusal])
+        return refusal
+
+    def refusals(self) -> list[Refusal]:
+        """Return every refusal of the run so far, whoever recorded it."""
+        self._read()
+        return list(self._refusals.values())
+
+    def unexpected(self) -> list[Refusal]:
+        """Return the refusals that no test expected."""
+        return [refusal for refusal in self.refusals() if refusal.id not in self._expected]
+
+    def take(self, test: str) -> list[Refusal]:
+        """Return the refusals of one test that nobody expected and nobody has taken yet."""
+        if not self._refusals and not self._has_news():
+            return []
+        taken = [
+            refusal
+            for refusal in self.unexpected()
+            if (refusal.test, refusal.worker) == (test, self.worker) and refusal.id not in self._taken
+        ]
+        self._taken.update(refusal.id for refusal in taken)
+        return taken
+
+    def mark_expected(self, refusals: list[Refusal]) -> None:
+        """Write down that a test meant these to be refused."""
+        new = [refusal.id for refusal in refusals if refusal.id not in self._expected]
+        if new:
+            self._expected.update(new)
+            self._write({"expected": new})
+
+    def _enter(self, refusal: Refusal) -> None:
+        self._refusals.setdefault(refusal.id, refusal)
+
+    def _write(self, record: dict[str, Any]) -> None:
+        if self.path is None:
+            return
+        # A refusal must be raised even where it cannot be written down: the run's directory may be gone at exit.
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(descriptor, json.dumps(record).encode("ascii") + b"\n")  # one write: lines do not mix
+            finally:
+                os.close(descriptor)
+
+    def _has_news(self) -> bool:
+        """Tell whether the file has grown; costs one call of ``stat``."""
+        return _size_of(self.path) > self._read_bytes
+
+    def _read(self) -> None:
+        """Take in what other processes appended."""
+        if self.path is None or not self._has_news():
+            return
+        with contextlib.suppress(OSError), Path(self.path).open("rb") as file:
+            file.seek(self._read_bytes)
+            content = file.read()
+            whole = content[: content.rfind(b"\n") + 1]  # a line that is still being written waits for the next time
+            self._read_bytes += len(whole)
+            for line in whole.splitlines():
+                self._take_in(json.loads(line))
+
+    def _take_in(self, record: dict[str, Any]) -> None:
+        if "expected" in record:
+            self._expected.update(record["expected"])
+        elif record["pid"] != os.getpid():  # its own ones a process knows; others of its id belong to a run inside it
+            self._enter(Refusal(**record))
+
+
+def open_ledger(path: Path | None) -> Ledger:
+    """Begin a new page: a run that starts inside another one has its own."""
+    _ledgers.append(Ledger(path))
+    return _ledgers[-1]
+
+
+def close_ledger(ledger: Ledger) -> None:
+    """Go back to the page before, unless it is the last one: what comes after the end of a run belongs to it."""
+    if len(_ledgers) > 1 and ledger in _ledgers:
+        _ledgers.remove(ledger)
+
+
+def active_ledger() -> Ledger:
+    """Return the page of the run that is going on."""
+    return _ledgers[-1] if _ledgers else _without_run
+
+
+def reset() -> None:
+    """Forget every page; for tests."""
+    global _without_run  # noqa: PLW0603
+    _ledgers.clear()
+    _without_run = Ledger(None)
+
+
+@contextlib.contextmanager
+def expect_refusal() -> Iterator[list[Refusal]]:
+    """Expect that the fence refuses something in this block: for tests of refusals.
+
+    The ``FenceError`` that leaves the block is swallowed, and what was refused meanwhile, in whatever thread, task or
+    child process, does not fail the run.
+
+    Yields:
+        A list that holds the refusals once the block is over.
+
+    Raises:
+        AssertionError: Nothing was refused in the block.
+
+    Example:
+        >>> import sqlite3
+        >>> from engineroom.testing import expect_refusal
+        >>> def test_the_report_cannot_reach_the_shop():
+        ...     with expect_refusal() as refusals:
+        ...         sqlite3.connect("shop.db")
+        ...     assert refusals[0].target.endswith("shop.db")
+    """
+    ledger = active_ledger()
+    before = {refusal.id for refusal in ledger.refusals()}
+    refusals: list[Refusal] = []
+    ledger.expecting += 1
+    try:
+        yield refusals
+    except BaseException as error:
+        if not _is_refusal(error):
+            raise
+    finally:
+        ledger.expecting -= 1
+        refusals += [
+            refusal for refusal in ledger.refusals() if refusal.id not in before and refusal.worker == ledger.worker
+        ]
+        ledger.mark_expected(refusals)
+    if not refusals:
+        raise AssertionError("Nothing was refused in this block.")
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Tell whether an error is a refusal, or a group of tasks that all ended with one."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_refusal(inner) for inner in error.exceptions)
+    return isinstance(error, FenceError)
+
+
+def _size_of(path: Path | None) -> int:
+    try:
+        return os.stat(path).st_size if path is not None else 0  # noqa: PTH116  # asked in every phase of every test
+    except OSError:
+        return 0
+
+
+def _test_of_environment() -> str:
+    """Return the test that pytest says is running: what a child process knows of it."""
+    return re.sub(r" \((setup|call|teardown)\)$", "", os.environ.get(TEST_VARIABLE, ""))
+
+
+_ledgers: list[Ledger] = []
+_without_run = Ledger(None)

@@ -1,0 +1,202 @@
+"""Whether the development database is the same after the run as before it.
+
+Answers for SQLite files, from what ``stat`` says and the change counter in the header; which tests ran when one of them
+changed is noted as it happens. A change is told, not judged: the writer may be a development server. Knows the files
+from the settings as they were before the test environment was selected, without importing SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote
+
+from engineroom import _lifecycle
+from engineroom._environment import Environment
+from engineroom._layers import read_layers
+from engineroom.errors import EngineroomError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from engineroom._layers import Layer
+    from engineroom._project import Project
+
+__all__ = ["Proof", "Verification", "find_development_databases"]
+
+DEFAULT_FILE = "development.db"
+WATCHED_FILE = "development-databases.json"
+CHANGES_FILE = "development-changes.jsonl"
+SQLITE_URL = re.compile(r"sqlite(?:\+\w+)?:///(?:file:)?(?P<path>[^?#]+)")
+COUNTER = slice(24, 28)  # https://www.sqlite.org/fileformat.html: the file change counter
+HEADER_BYTES = 100
+MOST_TESTS = 3
+
+
+class Status(NamedTuple):
+    """What ``stat`` says of a database and of its write-ahead log; None where there is no such file."""
+
+    file: tuple[int, int, int] | None
+    log: tuple[int, int, int] | None
+
+
+class Verification(NamedTuple):
+    """What can be said of one development database.
+
+    Attributes:
+        path: The file, as it is shown.
+        is_unchanged: Whether it is the same as before the run.
+        tests: The tests that ran when it changed, as far as they are known.
+    """
+
+    path: str
+    is_unchanged: bool
+    tests: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the line of the summary."""
+        if self.is_unchanged:
+            return f"the development database {self.path} is unchanged."
+        ran = f" while {' or '.join(self.tests)} ran" if self.tests else " during the run, outside of any test"
+        return f"the development database {self.path} changed{ran}. Is a development server writing to it?"
+
+
+class Proof:
+    """Watches the development databases of one run.
+
+    Args:
+        directory: The run's directory, which workers share; None keeps everything in this process.
+    """
+
+    def __init__(self, directory: Path | None) -> None:
+        """Watch nothing yet."""
+        self._directory = directory
+        self._before: dict[str, tuple[Status, bytes]] = {}
+        self._seen: dict[str, Status] = {}
+        self._changes: dict[str, list[str]] = {}
+
+    def watch(self, paths: list[str]) -> None:
+        """Remember how these files are now; a file that is watched already stays as it was remembered."""
+        for path in map(os.path.abspath, paths):
+            if path not in self._before:
+                status = _status_of(path)
+                self._before[path] = (status, _read_counter(path))
+                self._seen[path] = status
+
+    def share(self) -> None:
+        """Let the workers of this run watch the same files."""
+        if self._directory is not None:
+            (self._directory / CHANGES_FILE).unlink(missing_ok=True)  # a run before this one in the same process
+            (self._directory / WATCHED_FILE).write_text(json.dumps(list(self._before)))
+
+    def join(self) -> None:
+        """Watch the files that the process which began the run watches."""
+        if self._directory is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self.watch(json.loads((self._directory / WATCHED_FILE).read_text()))
+
+    def check(self, test: str) -> None:
+        """Note the test that has just run if a file changed meanwhile; costs two calls of ``stat`` for each file."""
+        for path, seen in self._seen.items():
+            status = _status_of(path)
+            if status != seen:
+                self._seen[path] = status
+                self._note(path, test)
+
+    def verify(self, root: str | os.PathLike[str]) -> list[Verification]:
+        """Return what can be said of each file that was there, or is there now.
+
+        Args:
+            root: Where shown paths start from.
+        """
+        self._read_notes()
+        verifications = []
+        for path, before in self._before.items():
+            now = (_status_of(path), _read_counter(path))
+            if before[0].file is None and now[0].file is None:
+                continue
+            tests = tuple(dict.fromkeys(self._changes.get(path, ())))[:MOST_TESTS]
+            verifications.append(Verification(_shorten(path, root), now == before and not tests, tests))
+        return verifications
+
+    def _note(self, path: str, test: str) -> None:
+        self._changes.setdefault(path, []).append(test)
+        if self._directory is not None:
+            with contextlib.suppress(OSError), (self._directory / CHANGES_FILE).open("a") as file:
+                file.write(json.dumps([path, test]) + "\n")
+
+    def _read_notes(self) -> None:
+        """Take in what the workers noted."""
+        if self._directory is None:
+            return
+        with contextlib.suppress(OSError, ValueError):
+            for line in (self._directory / CHANGES_FILE).read_text().splitlines():
+                path, test = json.loads(line)
+                if path in self._before:
+                    self._changes.setdefault(path, []).append(test)
+
+
+def find_development_databases(project: Project, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Return the SQLite files that the application would use outside of a test run, whether they exist or not.
+
+    Args:
+        project: The project.
+        environ: The process environment as it is before the test environment is selected.
+    """
+    paths = [str(project.root / DEFAULT_FILE)]
+    for layer in _layers_outside_test(project, environ):
+        for name, text in layer.values.items():
+            if name.upper().endswith("DATABASE_URL") and not name.upper().startswith("TEST_"):
+                paths += _paths_of(text)
+    names = project.test_names
+    return [path for path in dict.fromkeys(paths) if not any(fnmatchcase(Path(path).name, name) for name in names)]
+
+
+def _layers_outside_test(project: Project, environ: Mapping[str, str]) -> Iterator[Layer]:
+    # What is wrong with the settings is told by whoever needs them.
+    environments = {Environment.DEVELOPMENT}
+    with contextlib.suppress(EngineroomError):
+        environments.add(_lifecycle.choose_environment(project, environ).environment)
+    for environment in sorted(environments - {Environment.TEST}):
+        with contextlib.suppress(EngineroomError):
+            yield from read_layers(project, environment, environ).layers
+
+
+def _paths_of(url: str) -> list[str]:
+    """Return the file that a URL of SQLite names; both readings of a percent sign, since SQLAlchemy 2.0 keeps it."""
+    match = SQLITE_URL.match(url.strip())
+    if match is None or match["path"] == ":memory:":
+        return []
+    return [os.path.abspath(path) for path in dict.fromkeys([match["path"], unquote(match["path"])])]  # noqa: PTH100  # links stay
+
+
+def _status_of(path: str) -> Status:
+    return Status(_stat(path), _stat(f"{path}-wal"))
+
+
+def _stat(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116  # asked after each test
+    except (OSError, ValueError):
+        return None
+    is_empty_log = not status.st_size and path.endswith("-wal")  # a mere reader makes one, and removes it
+    return None if is_empty_log else (status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def _read_counter(path: str) -> bytes:
+    # Closing a descriptor drops this process's own locks on the file. It is read before the run opens anything, and
+    # after its end.
+    with contextlib.suppress(OSError, ValueError), Path(path).open("rb") as file:
+        return file.read(HEADER_BYTES)[COUNTER]
+    return b""
+
+
+def _shorten(path: str, root: str | os.PathLike[str]) -> str:
+    with contextlib.suppress(ValueError):
+        return str(Path(path).relative_to(root))
+    return path
