@@ -59,8 +59,9 @@ def facts_of_url(
         return Facts(url.get_backend_name(), None)
     if address.backend == "sqlite":
         return _facts_of_sqlite_address(address)
-    database = None if address.switched else address.database
-    location = "/".join(filter(None, [",".join(address.hosts), database]))
+    database = None if address.switched or _is_torn(url) else address.database
+    hosts = "" if _is_torn(url) else ",".join(address.hosts)
+    location = "/".join(filter(None, [hosts, database]))
     return Facts(address.backend, database, location=_show(location))
 
 
@@ -102,16 +103,13 @@ def facts_of_sqlite_connect(database: object, test_names: Sequence[str] = DEFAUL
         readings = [_open(name, uri=True)]
         if name.startswith("file:") and os.path.lexists(name):
             readings.append(_open(name, uri=False))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # no path, or one that cannot be encoded
         return SqliteOpening(Facts("sqlite", None), read_only=False)
     return min(readings, key=lambda opening: opening.read_only or judge(opening.facts, test_names).disposable)
 
 
 def _open(name: str, *, uri: bool) -> SqliteOpening:
-    try:
-        address = sqlite_address(name, uri=uri)
-    except Exception:  # noqa: BLE001  # this runs inside of an audit hook: a name that cannot be read is unknown
-        return SqliteOpening(Facts("sqlite", None, location=_show(name)), read_only=False)
+    address = sqlite_address(name, uri=uri)
     return SqliteOpening(_facts_of_sqlite_address(address), address.read_only)
 
 
@@ -119,6 +117,11 @@ def _facts_of_sqlite_address(address: Address) -> Facts:
     if address.in_memory:
         return IN_MEMORY
     return facts_of_sqlite_path(address.database) if address.database else Facts("sqlite", None)
+
+
+def _is_torn(url: URL) -> bool:
+    """Tell whether a password that was not percent-encoded seems to have strayed into the host or the name."""
+    return url.password is not None and any("@" in (part or "") for part in (url.host, url.database))
 
 
 def _count_links(real: str) -> int:

@@ -87,7 +87,9 @@ def _suggest(request: Request, url: URL) -> URL | None:
     if facts.backend not in SERVER_BACKENDS | {"sqlite"}:
         return None
     names = [fit_name(f"test_{facts.database or 'shop'}", facts.backend)]
-    names += [pattern.replace("*", facts.database or "shop") for pattern in request.project.test_names]
+    # A pattern with another wildcard than the star says too little to make a name of it.
+    patterns = [pattern for pattern in request.project.test_names if not set(pattern) & set("?[")]
+    names += [pattern.replace("*", facts.database or "shop") for pattern in patterns]
     name = next((name for name in names if judge(Facts(facts.backend, name), request.project.test_names)), None)
     if name is None:
         return None
