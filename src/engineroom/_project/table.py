@@ -214,7 +214,9 @@ def _environments(key: _Key, value: object) -> Mapping[str, Environment]:
         if not folded or folded in words:
             raise key.refuse("environments has an empty word, or one word twice", example)
         try:
-            words[folded] = parse_environment(_text(_Key(key.file, f"{TABLE}.environments", word), target, example))
+            words[folded] = parse_environment(
+                _text(_Key(key.file, f"{TABLE}.environments", word), target, f'{word} = "test"')
+            )
         except UnknownEnvironmentError:
             known = ", ".join([*Environment, *ALIASES])
             raise key.refuse(f'"{word}" is mapped to no known environment ({known})', example) from None
