@@ -259,7 +259,7 @@ def test_the_demo_shows_the_loss_the_protection_and_the_refusal(tmp_path: Path) 
     assert re.search(r"exit status [1-9]", by_hand)
     assert re.findall(r"^  (\w+)", seen, re.MULTILINE) == ["yes"] * 6
     assert max(map(len, run.stdout.splitlines())) <= 140
-    assert list((tmp_path / "temporary").glob("engineroom-demo-*")) == []
+    assert list((tmp_path / "temporary").glob("battle-demo-*")) == []
 
 
 @pytest.mark.slow
@@ -275,7 +275,7 @@ def test_the_demo_fails_where_it_cannot_show_what_it_claims(tmp_path: Path, suit
     assert run.returncode == 1, run.stdout + run.stderr
     assert re.search(rf"^  NO +.*{what}", run.stdout, re.MULTILINE)
     assert re.search(r"^  \| .*test session starts", run.stdout, re.MULTILINE)
-    assert list((tmp_path / "temporary").glob("engineroom-demo-*")) == []
+    assert list((tmp_path / "temporary").glob("battle-demo-*")) == []
 
 
 @pytest.mark.slow
@@ -289,13 +289,13 @@ def test_a_demo_that_is_stopped_leaves_nothing_behind(tmp_path: Path, number: si
     )
     with demo_process:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("engineroom-demo-*/ordinary/data/battle.db")):
+        while not list(tmp_path.glob("battle-demo-*/ordinary/data/battle.db")):
             assert demo_process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
         demo_process.send_signal(number)
         assert demo_process.wait(timeout=60) == 128 + number
-    assert list(tmp_path.glob("engineroom-demo-*")) == []
+    assert list(tmp_path.glob("battle-demo-*")) == []
 
 
 @pytest.mark.slow
