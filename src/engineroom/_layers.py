@@ -99,6 +99,16 @@ def read_layers(project: Project, environment: Environment, environ: Mapping[str
     Raises:
         InvalidSettingError: A file is there and cannot be read.
     """
+    try:
+        return _read_layers(project, environment, environ)
+    except InvalidSettingError as problem:
+        refusal = problem.without_traceback()
+    # Some reports show the locals of each frame: none that the error passes may hold the process environment.
+    del environ
+    raise refusal
+
+
+def _read_layers(project: Project, environment: Environment, environ: Mapping[str, str]) -> Layers:
     files: list[Layer] = []
     for name in reversed(file_names(environment)):
         layer = read_file_layer(project, name, environ, below=files)
@@ -159,7 +169,8 @@ def _parse(text: str, known: ChainMap[str, str]) -> tuple[dict[str, str], int]:
         if binding.error:
             written = binding.original.string
             return {}, binding.original.line + written[: -len(written.lstrip()) or None].count("\n")
-        if binding.key is not None and binding.value is not None:
-            values[binding.key] = "".join(atom.resolve(known) for atom in parse_variables(binding.value))
-            known[binding.key] = values[binding.key]
+        if binding.key is not None:
+            # A name without "=" takes back what stands above it.
+            known[binding.key] = "".join(atom.resolve(known) for atom in parse_variables(binding.value or ""))
+            values[binding.key] = known[binding.key]
     return values, 0

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from engineroom._environment import Environment, Origin, OriginKind, parse_environment
 from engineroom._layers import read_file_layer, read_process_layer
 from engineroom._project import get_project
-from engineroom.errors import BootstrapTooLateError, EnvironmentChangedError
+from engineroom.errors import BootstrapTooLateError, ConfigurationError, EnvironmentChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,6 +82,16 @@ def choose_environment(project: Project, environ: Mapping[str, str] = os.environ
     """
     if is_test_process():
         return EnvironmentChoice(Environment.TEST, Origin(OriginKind.PLUGIN), "test")
+    try:
+        return _choose(project, environ)
+    except ConfigurationError as problem:
+        refusal = problem.without_traceback()
+    # Some reports show the locals of each frame: none that the error passes may hold the process environment.
+    del environ
+    raise refusal
+
+
+def _choose(project: Project, environ: Mapping[str, str]) -> EnvironmentChoice:
     variable = project.environment_variable
     for layer in _layers_that_choose(project, environ):
         value = layer.get(variable)

@@ -23,7 +23,7 @@ from engineroom.errors import InvalidSettingError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SECRET = "correct-horse-battery"  # noqa: S105
+SECRET = "correct-horse-battery"
 
 
 def write(directory: Path, table: str) -> Path:
