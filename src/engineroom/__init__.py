@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engineroom._engines import (
-        current_environment,
         database_url,
         dispose_async_engines,
         dispose_engines,
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     )
     from engineroom._environment import Environment, Origin
     from engineroom._guard import guard, verdict
+    from engineroom._lifecycle import current_environment
     from engineroom._permit import allow_destructive
     from engineroom._verdict import Verdict
     from engineroom.errors import (
@@ -75,7 +75,7 @@ _HOMES = {
     "Settings": "settings",
     "Verdict": "_verdict",
     "allow_destructive": "_permit",
-    "current_environment": "_engines",
+    "current_environment": "_lifecycle",
     "database_url": "_engines",
     "dispose_async_engines": "_engines",
     "dispose_engines": "_engines",

@@ -1,0 +1,97 @@
+"""Which database does a live connection reach? The connection's own answer beats the URL.
+
+Asks and reports facts; judges nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from engineroom import _identity
+from engineroom._address import mask_url
+from engineroom._guard.sqlite_connection import GuardedConnection
+from engineroom._verdict import SERVER_BACKENDS, Facts
+from engineroom.errors import RefusalError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+
+    from engineroom._guard.watch import Watch
+
+__all__ = ["facts_of", "identify_connection", "sqlite3_connection", "watch_of"]
+
+QUESTIONS = {
+    "postgresql": "SELECT current_database()",
+    "mysql": "SELECT DATABASE()",
+    "mariadb": "SELECT DATABASE()",
+}
+
+
+def facts_of(target: Engine | Connection) -> Facts:
+    """Ask an engine, by a connection opened for it, or a connection for the database that it reaches.
+
+    Returns:
+        The facts; where nothing can be asked, the database is unknown.
+    """
+    location = mask_url(target.engine.url)
+    try:
+        if isinstance(target, Engine):
+            with target.connect() as connection:
+                return _ask(connection, location)
+        return _ask(target, location)
+    except (SQLAlchemyError, RefusalError, OSError):
+        return Facts(target.dialect.name, None, location=location)
+
+
+def identify_connection(dbapi_connection: Any, dialect: Dialect, location: str = "") -> Facts:
+    """Ask a DBAPI connection, or the adapted one of an async driver, for the database that it reaches.
+
+    Args:
+        dbapi_connection: The connection as SQLAlchemy's pool has it.
+        dialect: The dialect that opened it.
+        location: The masked URL, for messages.
+    """
+    if dialect.name == "sqlite":
+        watch = watch_of(dbapi_connection)
+        return watch.main.facts if watch else _identity.facts_of_sqlite_path(_ask_sqlite(dbapi_connection))
+    if dialect.name not in SERVER_BACKENDS:
+        return Facts(dialect.name, None, location=location)
+    name = _fetch(dbapi_connection, QUESTIONS[dialect.name])[0][0]
+    return Facts(dialect.name, name or None, location=location)
+
+
+def watch_of(dbapi_connection: Any) -> Watch | None:
+    """Return the watch of a connection that the guard opened, else None."""
+    connection = sqlite3_connection(dbapi_connection)
+    return connection.watch if isinstance(connection, GuardedConnection) else None
+
+
+def sqlite3_connection(dbapi_connection: Any) -> Any:
+    """Return the sqlite3 connection below SQLAlchemy's adapter and aiosqlite's proxy."""
+    driver = getattr(dbapi_connection, "driver_connection", dbapi_connection)
+    return getattr(driver, "_conn", driver)  # aiosqlite 0.20 to 0.22 has no public name for it
+
+
+def _ask(connection: Connection, location: str) -> Facts:
+    pooled = connection.connection
+    facts = identify_connection(pooled.dbapi_connection, connection.dialect, location)
+    if connection.dialect.name != "sqlite" and not connection.in_transaction():
+        pooled.rollback()  # the question began a transaction that nobody asked for
+    return facts
+
+
+def _ask_sqlite(dbapi_connection: Any) -> str | None:
+    rows = _fetch(dbapi_connection, "PRAGMA database_list")
+    return next((file for _, schema, file in rows if schema == "main"), None)
+
+
+def _fetch(dbapi_connection: Any, question: str) -> Any:
+    cursor = dbapi_connection.cursor()
+    try:
+        cursor.execute(question)
+        return cursor.fetchall()
+    finally:
+        cursor.close()
