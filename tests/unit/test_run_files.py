@@ -270,8 +270,6 @@ def test_a_child_process_finds_what_its_run_wrote_down(temporary: Path, run_dire
     _run_files.start_run([temporary])
     program = f"""
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from engineroom import _run_files
 owned = [_run_files.is_run_owned(path) for path in sys.argv[1:]]
 noted = _run_files.note_created({str(temporary / "old" / "child.db")!r})
