@@ -21,6 +21,7 @@ nitpick_ignore_regex = [("py:.*", r"(?!engineroom\b).*"), ("py:.*", r"engineroom
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
