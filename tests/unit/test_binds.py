@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-SECRET = "geheim-7391"  # noqa: S105
+SECRET = "geheim-7391"
 
 
 class Shop:
