@@ -7,6 +7,7 @@ process environment and the files are read on the floors above.
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -120,14 +121,24 @@ def parse_environment(
     known |= {name.strip().casefold(): environment for name, environment in (names or {}).items()}
     if key in known:
         return known[key]
-    # The word is shown only where it looks like one: a secret pasted into the wrong variable must not be repeated.
-    shown = f'"{key}"' if key.isidentifier() and len(key) <= 24 else "not a known word"  # noqa: PLR2004
+    raise _unknown_environment(key, known, variable=variable, origin=origin)
+
+
+def _unknown_environment(
+    key: str, known: Mapping[str, Environment], *, variable: str, origin: Origin | None
+) -> UnknownEnvironmentError:
+    import difflib  # noqa: PLC0415 - only for the message
+
+    # A word is repeated only where it looks like one: a secret may have been pasted into the wrong variable.
+    is_word = re.fullmatch("[a-z][a-z_-]{0,15}", key) is not None
+    shown = f'"{key}"' if is_word else "not a known word"
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.8)  # "pre-prod" does not mean "prod"
     where = f" ({origin})" if origin else ""
-    raise UnknownEnvironmentError(
-        f"{variable} does not name an environment.",
+    return UnknownEnvironmentError(
+        f"{variable} does not name an environment." + (f" Did you mean {close[0]}?" if close else ""),
         why=f"{variable} is {shown}{where}; the known words are {', '.join(known)}.",
         fix=[
-            f"set {variable} to one of them, for example: export {variable}=development",
-            f'map your own name in pyproject.toml: [tool.engineroom] environments = {{ {key if key.isidentifier() and len(key) <= 24 else "ci"} = "test" }}',  # noqa: E501, PLR2004
+            f"set {variable} to one of them: export {variable}={close[0] if close else Environment.DEVELOPMENT}",
+            f'map it in [tool.engineroom] of pyproject.toml: environments = {{ {key if is_word else "ci"} = "test" }}',
         ],
     )
