@@ -81,7 +81,7 @@ class Settings(BaseSettings):
 
     _engineroom_origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
 
-    def __init__(self, /, **values: Any) -> None:  # noqa: ANN401 - whatever the fields take
+    def __init__(self, /, **values: Any) -> None:
         """Read the layers, check every field, and freeze the environment.
 
         Raises:

@@ -248,12 +248,13 @@ def _position(name: str, order: Sequence[str]) -> int:
 def _find_key(layer: Layer, variables: Sequence[str], delimiter: str, *, empty: bool = False) -> str | None:
     """Return how a layer spells the first of these variables that it sets, or, by the delimiter, a part of one."""
     keys = {key.casefold(): key for key in sorted(layer.values, reverse=True) if (layer.values[key] == "") is empty}
-    for variable in map(str.casefold, variables):
-        if variable in keys:
-            return keys[variable]
-        parts = [
-            key for folded, key in keys.items() if delimiter and folded.startswith(variable + delimiter.casefold())
-        ]
+    for variable in variables:
+        if variable in layer.values and (layer.values[variable] == "") is empty:
+            return variable
+        if variable.casefold() in keys:
+            return keys[variable.casefold()]
+        start = (variable + delimiter).casefold()
+        parts = [key for folded, key in keys.items() if delimiter and folded.startswith(start)]
         if parts:
             return min(parts)
     return None

@@ -83,7 +83,7 @@ def _file_layers(reading: Reading, dotenv: PydanticBaseSettingsSource) -> tuple[
     others: list[Layer] = []
     for name in map(str, [named] if isinstance(named, str | Path) else named):
         path = Path(name).expanduser().absolute()
-        if path.parent == reading.project.root and path.name in OWN_FILES:
+        if path.name in OWN_FILES and (name == path.name or path.parent == reading.project.root):
             continue  # whether and when it counts is our business
         layer = read_file_layer(reading.project, str(path))
         others = [replace(layer, file=name), *others] if layer else others
@@ -103,7 +103,7 @@ def _through(source: PydanticBaseSettingsSource, layer: Layer, reading: Reading)
     clone.env_vars = parse_env_vars(values, source.case_sensitive, source.env_ignore_empty, source.env_parse_none_str)
     prepare = clone.prepare_field_value
 
-    def prepare_field_value(name: str, field: FieldInfo, value: Any, value_is_complex: bool) -> Any:  # noqa: ANN401
+    def prepare_field_value(name: str, field: FieldInfo, value: Any, value_is_complex: bool) -> Any:
         try:
             return prepare(name, field, value, value_is_complex)
         except ValueError:
