@@ -23,6 +23,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
+from textwrap import wrap
 from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
@@ -32,6 +33,7 @@ SEEDED = {"users": 3, "dancers": 40, "tournaments": 2}
 NEEDED = ("engineroom", "sqlalchemy", "aiosqlite", "fastapi", "httpx", "pytest", "pytest_asyncio")
 RAM_STORAGE = Path("/dev/shm")  # noqa: S108  # the directory made there is private
 LEAST_FREE_BYTES = 32 * 1024 * 1024
+WIDTH = 100
 MOST_SECONDS = 120  # for one command; a demo that hangs is worse than one that fails
 
 ORDINARY = {
@@ -218,7 +220,7 @@ def seed(project: Path) -> None:
     """Write the development database of a copy."""
     status, output = run(project, "-m", "app.seed")
     if status != 0 or take_snapshot(project / DATABASE).rows != SEEDED:
-        raise StepError(f"The database could not be seeded.\n\n{indent(output)}")
+        raise StepError(f"The database could not be seeded.\n\n{quote(output)}")
 
 
 def watch(project: Path, *arguments: str) -> Outcome:
@@ -245,7 +247,7 @@ def run(project: Path, *arguments: str) -> tuple[int, str]:
         )
     except subprocess.TimeoutExpired as error:
         output = error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else ""
-        raise StepError(f"No end after {MOST_SECONDS} s: python {' '.join(arguments)}\n\n{indent(output)}") from None
+        raise StepError(f"No end after {MOST_SECONDS} s: python {' '.join(arguments)}\n\n{quote(output)}") from None
     return child.returncode, child.stdout
 
 
@@ -282,8 +284,17 @@ def say(*lines: str) -> None:
         print(line, flush=True)  # noqa: T201  # a command talks to its user
 
 
-def indent(text: str) -> str:
-    return "\n".join(f"  | {line}".rstrip() for line in text.rstrip().splitlines())
+def quote(text: str) -> str:
+    """Set off what a command printed, and fold its long lines."""
+    lines = [fold(line) or [""] for line in text.rstrip().splitlines()]
+    return "\n".join(f"  | {line}".rstrip() for folded in lines for line in folded)
+
+
+def fold(line: str) -> list[str]:
+    """Break a line between words; what follows stands below its text, behind a label or a dash."""
+    label = re.match(r"\s*(?:\w+: )?(?:- )?", line)
+    hanging = " " * (label.end() if label else 0)
+    return wrap(line, WIDTH, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
 
 
 def show_diff(before: Path, after: Path) -> None:
@@ -295,7 +306,7 @@ def show_diff(before: Path, after: Path) -> None:
 
 def show(outcome: Outcome, *, command: str, lines: list[str]) -> None:
     """Print a command with what matters of its output, and a table of before and after."""
-    say(f"  $ {command}", *(f"  | {line}".rstrip() for line in lines), f"  exit status {outcome.status}", "")
+    say(f"  $ {command}", quote("\n".join(lines)), f"  exit status {outcome.status}", "")
     say("  " + f"{DATABASE}".ljust(16) + "".join(table.rjust(13) for table in SEEDED))
     for label, snapshot in (("before", outcome.before), ("after", outcome.after)):
         cells = ("no table" if count is None else str(count) for count in snapshot.rows.values())
@@ -307,7 +318,7 @@ def show(outcome: Outcome, *, command: str, lines: list[str]) -> None:
 def check(outcome: Outcome, *claims: Claim) -> list[Claim]:
     """Print all that the command printed, if one of the claims about it does not hold."""
     if not all(claim.holds for claim in claims):
-        say("  This is not what was expected. The whole output:", "", indent(outcome.output), "")
+        say("  This is not what was expected. The whole output:", "", quote(outcome.output), "")
     return list(claims)
 
 
