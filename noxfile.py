@@ -68,6 +68,7 @@ def typing(session: nox.Session) -> None:
     """Check the types inside (mypy, strict) and what a user's type checker sees (pyright)."""
     install(session, "typing")
     session.run("mypy")
+    session.run("pyright", "tests/typing")
     session.run("pyright", "--verifytypes", "engineroom", "--ignoreexternal")
 
 

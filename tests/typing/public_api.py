@@ -39,6 +39,13 @@ class AppSettings(Settings):
     page_size: int = 20
 
 
+def takes_block(block: AbstractContextManager[object]) -> None: ...
+def takes_async_block(block: AbstractAsyncContextManager[object]) -> None: ...
+def takes_root(error: EngineroomError) -> None: ...
+def takes_refusal(error: RefusalError) -> None: ...
+def takes_text(text: str) -> None: ...
+
+
 def make_url() -> URL:
     return database_url()
 
@@ -51,7 +58,7 @@ def engines_of_the_factory(url: URL) -> None:
     assert_type(get_async_engine(), "AsyncEngine")
     assert_type(get_async_engine("sqlite+aiosqlite://", echo=True), "AsyncEngine")
     get_engine(42)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    get_engine("sqlite://", "analytics")  # type: ignore[misc]  # pyright: ignore[reportCallIssue]
+    get_engine("sqlite://", "analytics")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def questions(url: URL) -> None:
@@ -86,10 +93,8 @@ async def permits(engine: Engine, async_engine: AsyncEngine) -> None:
         async_engine, database="shop.db", reason="the table moved", operations=["drop table"], objects={"users"}
     ):
         pass
-    blocking: AbstractContextManager[object] = permit
-    awaited: AbstractAsyncContextManager[object] = permit
-    assert blocking
-    assert awaited
+    takes_block(permit)
+    takes_async_block(permit)
     allow_destructive(engine, database="shop.db")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
@@ -107,13 +112,11 @@ async def ends() -> None:
 
 
 def errors(error: DestructiveOperationError) -> None:
-    root: EngineroomError = error
-    refusal: RefusalError = error
-    assert root is refusal
+    takes_root(error)
+    takes_refusal(error)
     assert_type(error.code, str)
     assert_type(error.fix, tuple[str, ...])
 
 
 def environments() -> None:
-    text: str = engineroom.Environment.TEST
-    assert text
+    takes_text(engineroom.Environment.TEST)
