@@ -1,0 +1,268 @@
+"""The tokens of a text, for each dialect and each way in which a server might read it.
+
+Answers: where do words, names, strings and comments begin and end? Knows no grammar. Comments and white space are left
+out, executable comments are unfolded, and a text that ends inside a string or comment is told apart: what comes
+after its last whole statement never runs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+__all__ = ["NAME", "OTHER", "STRING", "WORD", "MySQLReading", "Token", "lex_mysql", "lex_postgresql", "lex_sqlite"]
+
+WORD = 0
+NAME = 1
+STRING = 2
+OTHER = 3
+
+
+class Token(NamedTuple):
+    r"""One token.
+
+    Attributes:
+        kind: ``WORD`` (unquoted), ``NAME`` (quoted identifier), ``STRING``, or ``OTHER``.
+        word: A word in upper case; a symbol as it is; for a string the way it is quoted (``'``, ``"``, ``E``, ``U``,
+            ``X``, ``$``, or ``\`` for one with backslash escapes); for a name its quote.
+        start: Where it starts in the text.
+        end: Where it ends.
+    """
+
+    kind: int
+    word: str
+    start: int
+    end: int
+
+
+# Possessive quantifiers keep an unterminated string from being searched twice.
+_PLAIN = {quote: re.compile(f"{quote}(?:[^{quote}]|{quote}{quote})*+{quote}") for quote in "'\"`"}
+_ESCAPED = {quote: re.compile(rf"{quote}(?:[^{quote}\\]|\\.|{quote}{quote})*+{quote}", re.DOTALL) for quote in "'\""}
+_BRACKETED = re.compile(r"\[[^\]]*+\]")
+
+_HIGH = "\x80-\U0010ffff"
+
+_POSTGRESQL = re.compile(
+    rf"""
+    (?P<space> [ \t\n\r\f\v]++ | --[^\r\n]*+ )
+  | (?P<prefixed> (?: [EeBbXx] | [Uu]& )' | [Uu]&" )
+  | (?P<word> [A-Za-z_{_HIGH}][A-Za-z0-9_${_HIGH}]*+ )
+  | (?P<comment> /\* )
+  | (?P<quote> ['"] )
+  | (?P<dollar> \$ (?: [A-Za-z_{_HIGH}][A-Za-z0-9_{_HIGH}]*+ )? \$ )
+  | (?P<other> %\(\w++\)s | %s | \$?\d++(?:\.\d*+)? )
+  | (?P<symbol> . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+# PostgreSQL joins strings that only white space with a line break (and line comments) keeps apart, and goes on
+# reading in the manner of the first.
+_CONTINUATION = re.compile(r"(?:[ \t\f\v]|--[^\r\n]*+)*+[\r\n](?:[ \t\f\v\r\n]|--[^\r\n]*+[\r\n])*+(?=')")
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+
+
+def lex_postgresql(sql: str, *, backslashes: bool) -> tuple[list[Token], bool]:
+    """Return the tokens and whether the text is whole.
+
+    Args:
+        sql: The text.
+        backslashes: Read backslashes in plain strings as escapes (``standard_conforming_strings`` is off).
+    """
+    tokens: list[Token] = []
+    position, length = 0, len(sql)
+    while position < length:
+        match = _POSTGRESQL.match(sql, position)
+        assert match is not None  # noqa: S101 - the last alternative takes any character
+        group, start, position = match.lastgroup, position, match.end()
+        if group == "space":
+            continue
+        if group == "word":
+            tokens.append(Token(WORD, match[0].upper(), start, position))
+        elif group == "symbol":
+            tokens.append(Token(OTHER, match[0], start, position))
+        elif group == "comment":
+            position = _after_nested_comment(sql, position)
+        elif group == "other":
+            tokens.append(Token(OTHER, "", start, position))
+        else:
+            token = _postgresql_quoted(sql, start, match[0], backslashes=backslashes)
+            position = token.end if token else -1
+            if token:
+                tokens.append(token)
+        if position < 0:
+            return tokens, False
+    return tokens, True
+
+
+def _postgresql_quoted(sql: str, start: int, opening: str, *, backslashes: bool) -> Token | None:
+    """Return the string or name that starts here, or ``None`` if it never ends."""
+    if opening.startswith("$"):
+        end = sql.find(opening, start + len(opening))
+        return Token(STRING, "$", start, end + len(opening)) if end >= 0 else None
+    style, quote = opening[0].upper(), opening[-1]
+    at = start + len(opening) - 1
+    if quote == '"':
+        match = _PLAIN['"'].match(sql, at)
+        return Token(NAME, style, start, match.end()) if match else None
+    if style == "B":
+        style = "X"
+    elif style == "'" and backslashes:
+        style = "\\"
+    pattern = _ESCAPED["'"] if style in {"E", "\\"} else _PLAIN["'"]
+    while match := pattern.match(sql, at):
+        more = _CONTINUATION.match(sql, match.end())
+        if not more:
+            return Token(STRING, style, start, match.end())
+        at = more.end()
+    return None
+
+
+def _after_nested_comment(sql: str, position: int) -> int:
+    """Return where a comment ends that began before ``position`` and may hold others, or -1."""
+    depth = 1
+    while depth:
+        edge = _COMMENT_EDGE.search(sql, position)
+        if not edge:
+            return -1
+        depth += 1 if edge[0] == "/*" else -1
+        position = edge.end()
+    return position
+
+
+_SQLITE = re.compile(
+    rf"""
+    (?P<space> [ \t\n\r\f\v]++ | --[^\n]*+ )
+  | (?P<word> [A-Za-z_{_HIGH}][A-Za-z0-9_${_HIGH}]*+ )
+  | (?P<comment> /\* )
+  | (?P<quote> ['"`[] )
+  | (?P<other> [0-9][0-9.]*+ | [@:#$?][A-Za-z0-9_${_HIGH}]++ )
+  | (?P<symbol> . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def lex_sqlite(sql: str) -> tuple[list[Token], bool]:
+    """Return the tokens and whether the text is whole; SQLite lets a comment run to the end of the text."""
+    tokens: list[Token] = []
+    position, length = 0, len(sql)
+    while position < length:
+        match = _SQLITE.match(sql, position)
+        assert match is not None  # noqa: S101 - the last alternative takes any character
+        group, start, position = match.lastgroup, position, match.end()
+        if group == "word":
+            tokens.append(Token(WORD, match[0].upper(), start, position))
+        elif group == "symbol":
+            tokens.append(Token(OTHER, match[0], start, position))
+        elif group == "comment":
+            end = sql.find("*/", position)
+            position = end + 2 if end >= 0 else length
+        elif group == "other":
+            tokens.append(Token(OTHER, "", start, position))
+        elif group == "quote":
+            quoted = (_BRACKETED if match[0] == "[" else _PLAIN[match[0]]).match(sql, start)
+            if not quoted:
+                return tokens, False
+            position = quoted.end()
+            tokens.append(Token(STRING if match[0] == "'" else NAME, match[0], start, position))
+    return tokens, True
+
+
+@dataclass(frozen=True, slots=True)
+class MySQLReading:
+    r"""One way in which a MySQL or MariaDB server might read a text.
+
+    Attributes:
+        backslashes: Backslashes in strings are escapes (``NO_BACKSLASH_ESCAPES`` is off).
+        ansi_quotes: ``"x"`` is a name, in which a backslash is no escape.
+        wide_space: U+00A0 is white space, as it is for a connection in latin1, and no letter, as in utf8mb4.
+        skipped: The openings of executable comments that this server does not execute: ``!50700``, ``M!``.
+    """
+
+    backslashes: bool = True
+    ansi_quotes: bool = False
+    wide_space: bool = False
+    skipped: frozenset[str] = frozenset()
+
+
+@lru_cache
+def _mysql_pattern(*, wide_space: bool) -> re.Pattern[str]:
+    space = " \\t\\n\\v\\f\\r" + ("\xa0" if wide_space else "")
+    high = "\x80-\x9f\xa1-\U0010ffff" if wide_space else _HIGH
+    return re.compile(
+        rf"""
+    (?P<space> [{space}]++ | \#[^\n]*+ | --(?=[\x00-\x20\x7f{space}]|\Z)[^\n]*+ )
+  | (?P<number> \d++\.\d*+ )
+  | (?P<word> [A-Za-z0-9_${high}]++ )
+  | (?P<comment> /\*(?P<executable> M?!(?:\d{{5,6}})? )? )
+  | (?P<close> \*/ )
+  | (?P<quote> ['"`] )
+  | (?P<other> %\(\w++\)s | %s | @++[A-Za-z0-9_.${high}]*+ )
+  | (?P<symbol> . )
+        """,
+        re.VERBOSE | re.DOTALL,
+    )
+
+
+def lex_mysql(sql: str, reading: MySQLReading) -> tuple[list[Token], bool]:
+    """Return the tokens as this reading has them, and whether the text is whole."""
+    tokens: list[Token] = []
+    pattern = _mysql_pattern(wide_space=reading.wide_space)
+    position, length, unfolded = 0, len(sql), False
+    while position < length:
+        match = pattern.match(sql, position)
+        assert match is not None  # noqa: S101 - the last alternative takes any character
+        # Of nested groups, lastgroup is the outer one, which closes last.
+        group, start, position = match.lastgroup, position, match.end()
+        if group == "word":
+            tokens.append(Token(WORD, match[0].upper(), start, position))
+        elif group == "symbol":
+            tokens.append(Token(OTHER, match[0], start, position))
+        elif group == "comment":
+            executable = match["executable"]
+            if executable and executable not in reading.skipped:
+                unfolded = True
+            else:
+                position = _after_mysql_comment(sql, start + 2, nested=bool(executable))
+        elif group == "close":
+            position = start + 2 if unfolded else start + 1
+            if not unfolded:
+                tokens.append(Token(OTHER, "*", start, position))
+            unfolded = False
+        elif group == "quote":
+            token = _mysql_quoted(sql, start, match[0], reading)
+            position = token.end if token else -1
+            if token:
+                tokens.append(token)
+        elif group != "space":
+            tokens.append(Token(OTHER, "", start, position))
+        if position < 0:
+            return tokens, False
+    return tokens, not unfolded
+
+
+def _mysql_quoted(sql: str, start: int, quote: str, reading: MySQLReading) -> Token | None:
+    """Return the string or name that starts here, or ``None`` if it never ends."""
+    escapes = reading.backslashes and quote != "`" and not (quote == '"' and reading.ansi_quotes)
+    match = (_ESCAPED if escapes else _PLAIN)[quote].match(sql, start)
+    if not match:
+        return None
+    if quote == "`":
+        return Token(NAME, quote, start, match.end())
+    return Token(STRING, "\\" if escapes else quote, start, match.end())
+
+
+def _after_mysql_comment(sql: str, position: int, *, nested: bool) -> int:
+    """Return where a comment ends, or -1; one that could have been executed may hold others, one deep."""
+    while edge := (_COMMENT_EDGE.search(sql, position) if nested else None):
+        position = edge.end()
+        if edge[0] == "*/":
+            return position
+        inner = sql.find("*/", position)
+        if inner < 0:
+            return -1
+        position = inner + 2
+    end = -1 if nested else sql.find("*/", position)
+    return end + 2 if end >= 0 else -1
