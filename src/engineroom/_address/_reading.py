@@ -143,8 +143,12 @@ def _driver_arguments(url: URL, backend: str) -> tuple[Sequence[object], Mapping
 
 
 def _sqlite_arguments(driver: str, args: Sequence[object], kwargs: Mapping[str, Any]) -> Address:
-    positional_uri = args[URI_POSITION] if len(args) > URI_POSITION else False
     database = kwargs.get("database", args[0] if args else None)
     if not isinstance(database, str | bytes | os.PathLike):
         return unknown_address("sqlite", driver)
-    return replace(sqlite_address(database, uri=bool(kwargs.get("uri", positional_uri))), driver=driver)
+    uri = bool(kwargs.get("uri", args[URI_POSITION] if len(args) > URI_POSITION else False))
+    if not uri and os.fsdecode(database).startswith("file:"):
+        # A SQLite built with SQLITE_USE_URI reads it as a URI nevertheless. A dialect never gets here: it hands over
+        # an absolute path.
+        return unknown_address("sqlite", driver)
+    return replace(sqlite_address(database, uri=uri), driver=driver)

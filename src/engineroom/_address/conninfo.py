@@ -26,7 +26,8 @@ URI = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 HOST = re.compile(r"(?:\[(?P<ipv6>[^\]]*)\]|(?P<host>[^:]*))(?::(?P<port>\d*))?")
-BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
+UNCLEAR = re.compile(r"%(?![0-9A-Fa-f]{2})|%00|\s")
+"""What makes a URI invalid; and blanks, which some versions of libpq strip and others keep."""
 
 
 def looks_like_conninfo(name: str) -> bool:
@@ -64,7 +65,7 @@ def _read_pairs(text: str) -> dict[str, str] | None:
 
 def _read_uri(rest: str) -> dict[str, str] | None:
     parts = URI.fullmatch(rest)
-    if parts is None or BROKEN_ESCAPE.search(rest):
+    if parts is None or UNCLEAR.search(rest):
         return None
     hosts = [HOST.fullmatch(host) for host in parts["hosts"].split(",")]
     if not all(hosts):
@@ -91,7 +92,7 @@ def read_asyncpg_dsn(text: str) -> dict[str, str] | None:
 
     Example:
         >>> read_asyncpg_dsn("postgres://app@localhost:5432/shop")
-        {'user': 'app', 'host': 'localhost', 'database': 'shop'}
+        {'user': 'app', 'database': 'shop', 'host': 'localhost'}
     """
     try:
         parts = urlsplit(text)
@@ -100,25 +101,25 @@ def read_asyncpg_dsn(text: str) -> dict[str, str] | None:
         return None
     if parts.scheme not in {"postgresql", "postgres"} or parts.netloc.count("@") > 1:
         return None
-    credentials, _, hosts = parts.netloc.rpartition("@")
-    settings = {
-        "user": unquote(credentials.partition(":")[0]),
-        "host": ",".join(_host_of(host) for host in hosts.split(",")),
-        "database": unquote(parts.path.removeprefix("/")),
-    }
-    settings = {key: value for key, value in settings.items() if value.strip(",")}
-    for key, value in query:
+    credentials, _, place = parts.netloc.rpartition("@")
+    settings = {"user": unquote(credentials.partition(":")[0]), "database": unquote(parts.path.removeprefix("/"))}
+    settings = {key: value for key, value in settings.items() if value}
+    for key, value in [("host", unquote(place)), *query] if place else query:
         name = "database" if key == "dbname" else key
-        shown = ",".join(_host_of(host) for host in value.split(",")) if key == "host" else value
+        shown = _hosts_of(value) if key == "host" else value
         # In this driver the first part wins, in libpq the last one. Where they differ, say nothing.
-        if settings.setdefault(name, shown) != shown:
+        if shown is None or settings.setdefault(name, shown) != shown:
             return None
     return settings
 
 
-def _host_of(spec: str) -> str:
-    """Return the host of ``host:port``, where it is no path of a socket."""
-    if spec.startswith("/"):
-        return spec
-    parts = HOST.fullmatch(spec)
-    return unquote(parts["ipv6"] or parts["host"] or "") if parts else unquote(spec)
+def _hosts_of(specs: str) -> str | None:
+    """Return the hosts of ``host:port,/path/of/socket``, or None where one of them is neither."""
+    hosts = []
+    for spec in specs.split(","):
+        parts = HOST.fullmatch(spec)
+        host = spec if spec.startswith("/") else parts and (parts["ipv6"] or parts["host"])
+        if not host:
+            return None
+        hosts.append(host)
+    return ",".join(hosts)

@@ -1,7 +1,8 @@
 """What SQLite opens for a name: a file, nothing but memory, or something that nobody can tell.
 
-Follows https://www.sqlite.org/uri.html and SQLite's own parser (``sqlite3ParseUri``): a name is a URI only where the
-connection asks for it and the name starts with ``file:``.
+Follows https://www.sqlite.org/uri.html and SQLite's own parser (``sqlite3ParseUri``): a name is a URI where the
+connection asks for it and the name starts with ``file:``. A SQLite that was built with ``SQLITE_USE_URI``, as Debian's,
+takes it for a URI unasked; who does not know which one is at work, looks at both readings.
 """
 
 from __future__ import annotations
