@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fault", "describe", "refuse"]
 
-PARTS_OF_A_VALUE = frozenset({"error", "tag", "attribute", "encoding_error", "tz_actual"})
+PARTS_OF_A_VALUE = {"error": "", "encoding_error": "", "tag": "***", "attribute": "***", "tz_actual": "***"}
 """What may come from the value itself in the context of pydantic's errors; the rest comes from the schema."""
 
 
@@ -95,13 +95,14 @@ def describe(detail: Mapping[str, Any]) -> str:
     kind = str(detail["type"])
     if kind in PROBLEMS:
         return PROBLEMS[kind]
-    safe = {name: "" if name in PARTS_OF_A_VALUE else value for name, value in context.items()}
+    safe = {**context, **{name: text for name, text in PARTS_OF_A_VALUE.items() if name in context}}
     try:
         # The sentence is built anew: the one in the error may have been written by anybody.
         sentence = PydanticKnownError(kind, safe or None).message()  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError):
         return f"is refused by its type ({kind})" if kind.isidentifier() else "is refused by its type"
-    return sentence.removeprefix("Input ").rstrip(" ,:") if sentence.startswith("Input ") else f"is refused: {sentence}"
+    sentence = sentence.rstrip(" ,:")
+    return sentence.removeprefix("Input ") if sentence.startswith("Input should ") else f"is refused: {sentence}"
 
 
 def _place_of(problem: Exception) -> str:

@@ -108,7 +108,9 @@ def _through(source: PydanticBaseSettingsSource, layer: Layer, reading: Reading)
             return prepare(name, field, value, value_is_complex)
         except ValueError:
             # pydantic-settings would stop here, at the first such field and with its value in the error.
-            reading.note_syntax_error(name, layer)
+            above = [clone.current_state[key] for key in reading.names[name].keys if key in clone.current_state]
+            if not above or isinstance(above[0], dict):  # else a higher layer has decided, and this one is not asked
+                reading.note_syntax_error(name, layer)
             return None
 
     clone.prepare_field_value = prepare_field_value
