@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import URL, Engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engineroom import _binds, _lifecycle, _project
+from engineroom import _binds, _lifecycle, _project, _schema
 from engineroom._engine_options import EngineOptions, freeze
 from engineroom._environment import Origin, OriginKind
 from engineroom._guard import guard, guard_new
@@ -55,7 +55,7 @@ class EngineRecord:
         engine: The engine.
         resolution: How the bind's database was found.
         url: The URL that the engine got, with the driver exchanged.
-        aside: The names of the application's options that this database cannot take.
+        notes: What a person should know, such as the options that this database cannot take.
         module: The module that asked for the engine first.
     """
 
@@ -63,7 +63,7 @@ class EngineRecord:
     engine: Engine | AsyncEngine
     resolution: Resolution
     url: URL
-    aside: tuple[str, ...]
+    notes: tuple[str, ...]
     module: str
 
 
@@ -74,7 +74,7 @@ class _Registry:
         self.mutex = threading.RLock()
         self.engines: dict[Hashable, Any] = {}
         self.first: dict[tuple[str, str], Any] = {}
-        self.arguments: dict[str, URL] = {}
+        self.arguments: dict[str, list[URL]] = {}  # the different databases that a bind was asked for, first one first
         self.records: list[EngineRecord] = []
 
 
@@ -179,7 +179,7 @@ def database_url(bind: str = "default") -> URL:
     """
     try:
         with _registry.mutex:
-            earlier = _registry.arguments.get(bind)
+            earlier = _registry.arguments.get(bind, [])
             plan = plan_engine(choose_kind(bind, earlier), None, bind, {}, earlier=earlier)
             _freeze(f"the database URL of bind {bind}")
             return plan.url
@@ -234,7 +234,7 @@ def _read_argument(url: DatabaseUrl | None, caller: str) -> URL | None:
 
 
 def _make(kind: Kind, argument: URL | None, bind: str, options: dict[str, Any]) -> Any:
-    plan = plan_engine(kind, argument, bind, options, earlier=_registry.arguments.get(bind))
+    plan = plan_engine(kind, argument, bind, options, earlier=_registry.arguments.get(bind, []))
     fitted = _fit(plan, options)
     engine = fitted.make(kind.create, plan.url, is_exchanged=plan.is_exchanged)
     inner: Engine = engine.sync_engine if kind.is_async else engine
@@ -246,11 +246,13 @@ def _make(kind: Kind, argument: URL | None, bind: str, options: dict[str, Any]) 
         guard(inner)
     else:
         guard_new(inner)
+    if plan.in_memory and _lifecycle.is_test_process():
+        _prepare_schema(inner, bind)
     module = _freeze(f"the engine of bind {bind}")
     _registry.first.setdefault((kind.caller, bind), engine)
-    if argument is not None:
-        _registry.arguments.setdefault(bind, argument)
-    _registry.records.append(EngineRecord(bind, engine, plan.resolution, plan.url, tuple(fitted.aside), module))
+    if argument is not None and plan.number == len(_registry.arguments.setdefault(bind, [])):
+        _registry.arguments[bind].append(argument)
+    _registry.records.append(EngineRecord(bind, engine, plan.resolution, plan.url, _tell(fitted.aside), module))
     return engine
 
 
@@ -271,6 +273,16 @@ def _fit(plan: Plan, options: dict[str, Any]) -> EngineOptions:
     if plan.connect_args:
         fitted.options["connect_args"] = plan.connect_args
     return fitted
+
+
+def _prepare_schema(engine: Engine, bind: str) -> None:
+    configuration = _schema.configuration_of(_project.get_project(), bind)
+    if configuration.schema or configuration.seed:
+        _schema.build_before_first_connection(engine, bind, engine.url.set(drivername="sqlite"), configuration)
+
+
+def _tell(aside: list[str]) -> tuple[str, ...]:
+    return (f"options set aside, since this database cannot take them: {', '.join(aside)}",) if aside else ()
 
 
 def _relax_durability(dbapi_connection: Any, _: object) -> None:

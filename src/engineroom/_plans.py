@@ -22,7 +22,7 @@ from engineroom._layers import read_layers
 from engineroom.errors import UnsafeTestDatabaseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import URL
 
@@ -50,12 +50,21 @@ ASYNC = Kind("get_async_engine", create_async_engine, async_twin, is_async=True)
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Plan:
-    """What an engine will be made of. It has no repr of its parts, as they hold secrets."""
+    """What an engine will be made of. It has no repr of its parts, as they hold secrets.
+
+    Attributes:
+        resolution: How the bind's database was found.
+        url: The URL, with the driver exchanged.
+        connect_args: What the driver takes besides.
+        in_memory: Whether it is a database in memory.
+        number: Which one of the different databases this is that the application passed for the bind, from 0.
+    """
 
     resolution: Resolution
     url: URL
     connect_args: dict[str, Any]
     in_memory: bool
+    number: int
 
     @property
     def is_exchanged(self) -> bool:
@@ -69,7 +78,7 @@ class Plan:
         return asked is not None and _family(asked) != _family(self.url)
 
 
-def plan_engine(kind: Kind, argument: URL | None, bind: str, options: dict[str, Any], *, earlier: URL | None) -> Plan:
+def plan_engine(kind: Kind, argument: URL | None, bind: str, options: dict[str, Any], *, earlier: Sequence[URL]) -> Plan:
     """Find the database of a bind and the driver for it.
 
     Args:
@@ -77,20 +86,22 @@ def plan_engine(kind: Kind, argument: URL | None, bind: str, options: dict[str, 
         argument: The URL that the application passed, if it did.
         bind: The name of the bind.
         options: The application's options; ``connect_args`` count for which database is reached.
-        earlier: The first URL that the application passed for this bind.
+        earlier: The URLs of different databases that the application passed for this bind before, first one first.
 
     Raises:
         EngineroomError: As the factory.
     """
-    resolution = _resolve(kind, argument, bind, options.get("connect_args"), earlier)
+    first = earlier[0] if earlier else None
+    resolution = _resolve(kind, argument, bind, options.get("connect_args"), first)
+    number = _find_number(argument or first, earlier)
     url, connect_args = resolution.url, resolution.connect_args
     in_memory = url is None or address_of(url, connect_args).in_memory
     if url is None or in_memory:
         # One database for all engines of the bind, also outside of a test run: see the module _memory.
-        url, connect_args = _memory.memory_url(bind), {}
+        url, connect_args = _memory.memory_url(f"{bind}_{number + 1}" if number else bind), {}
     choice = kind.exchange(url, is_installed=_is_installed)
     _refuse_without_plugin(choice.url)
-    return Plan(resolution, choice.url, choice.merge(connect_args), in_memory)
+    return Plan(resolution, choice.url, choice.merge(connect_args), in_memory, number)
 
 
 def _resolve(
@@ -111,11 +122,16 @@ def _resolve(
     )
 
 
-def choose_kind(bind: str, earlier: URL | None) -> Kind:
+def choose_kind(bind: str, earlier: Sequence[URL]) -> Kind:
     """Tell which kind of driver the application uses, where its setting names one."""
-    resolution = _resolve(SYNC, None, bind, None, earlier)
+    resolution = _resolve(SYNC, None, bind, None, earlier[0] if earlier else None)
     asked = resolution.url or resolution.application_url
     return ASYNC if asked is not None and asked.drivername.partition("+")[2] in ASYNC_DRIVERS else SYNC
+
+
+def _find_number(argument: URL | None, earlier: Sequence[URL]) -> int:
+    same = (number for number, url in enumerate(earlier) if argument and _binds.is_same_database(url, argument))
+    return next(same, len(earlier) if argument else 0)
 
 
 def _refuse_without_plugin(url: URL) -> None:
