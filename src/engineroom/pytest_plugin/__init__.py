@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from engineroom.errors import EngineroomError, FenceError
+from engineroom.errors import EngineroomError
 from engineroom.pytest_plugin import _late
-from engineroom.pytest_plugin._report import application_files, bind_lines, header_lines, refusal_lines, test_failure
+from engineroom.pytest_plugin._fixtures import async_db_engine, async_db_session, db_engine, db_session
+from engineroom.pytest_plugin._isolation import isolate_tests
+from engineroom.pytest_plugin._report import application_files, bind_lines, header_lines, refusal_lines
 from engineroom.pytest_plugin._switch import Run, end_run, start_run
+from engineroom.pytest_plugin._watching import watch_tests
 from engineroom.testing import fence
 
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from engineroom.testing.ledger import Refusal
+__all__ = ["async_db_engine", "async_db_session", "db_engine", "db_session"]
 
 NAME = "engineroom"
 MARKER = (
@@ -50,11 +49,15 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     config.stash[_run_key] = run
     config.add_cleanup(lambda: _close(config, run))
     _late.watch(run)
+    isolate_tests(config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Announce the marker, and free the directory that ``--basetemp`` hands over to pytest."""
+    """Announce the marker, free the directory that ``--basetemp`` hands over to pytest, and watch the tests."""
     config.addinivalue_line("markers", MARKER)
+    run = config.stash.get(_run_key, None)
+    if run is not None:
+        watch_tests(config, run)
     directory = config.getoption("basetemp", default=None)
     if directory:
         fence.allow_temporary(directory)
@@ -76,33 +79,6 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     run.proof.watch(application_files())
     told = config.stash.get(_header_key, [])
     return bind_lines(told) if config.get_verbosity() >= 0 else []
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Let the ledger know which test is running."""
-    run = item.config.stash.get(_run_key, None)
-    if run is None:
-        return (yield)
-    run.ledger.start_test(item.nodeid, str(item.path), (item.location[1] or 0) + 1)
-    try:
-        return (yield)
-    finally:
-        run.ledger.end_test()
-        run.proof.check(item.nodeid)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn a phase red in which something was refused and the refusal was swallowed."""
-    report = yield
-    run = item.config.stash.get(_run_key, None)
-    refusals = [] if run is None else run.ledger.take(item.nodeid)
-    if refusals:
-        _show_refusals(report, call, refusals, item.config.rootpath)
-    return report
 
 
 @pytest.hookimpl(trylast=True)
@@ -139,16 +115,6 @@ def _root_of(config: pytest.Config) -> Path:
         return config.rootpath
     except AttributeError:  # registered by pytest.main(plugins=[...]), before pytest looked for its rootdir
         return Path.cwd()
-
-
-def _show_refusals(report: pytest.TestReport, call: pytest.CallInfo[None], refusals: list[Refusal], root: Path) -> None:
-    if not report.failed:
-        report.outcome = "failed"
-        report.longrepr = test_failure(refusals, root)
-        if hasattr(report, "wasxfail"):
-            del report.wasxfail
-    elif call.excinfo is None or not isinstance(call.excinfo.value, FenceError):
-        report.sections.append(("engineroom: the fence refused", "\n".join(refusal_lines(refusals, root))))
 
 
 def _fail_if_refused(session: pytest.Session, run: Run) -> None:

@@ -77,7 +77,7 @@ def _made_engines() -> Sequence[Any]:
     return () if engines is None else engines.made_engines()
 
 
-def _lines_of_engine(record: Any) -> Iterator[str]:  # noqa: ANN401  # the class lives in a module that is not loaded for it
+def _lines_of_engine(record: Any) -> Iterator[str]:  # the class lives in a module that is not loaded for it
     resolution = record.resolution
     masked = sys.modules["engineroom._address"].mask_url(record.engine.url)
     judged = f"; {resolution.verdict.rule}" if resolution.verdict is not None else ""

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from engineroom import _lifecycle, _memory, _project, _run_files
 from engineroom.testing import fence
@@ -29,8 +28,7 @@ WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 TEMPORARY_VARIABLE = "PYTEST_DEBUG_TEMPROOT"
 
 
-@dataclass
-class Run:
+class Run(NamedTuple):
     """One run of pytest, as this process sees it.
 
     Attributes:
@@ -39,6 +37,7 @@ class Run:
         proof: What is known of the development databases.
         replaced: The value of the environment variable that the run replaced, if there was any.
         is_worker: Whether this is an xdist worker.
+        saved: The variables that the run set, as they were before; None for those that were not there.
     """
 
     project: Project
@@ -46,7 +45,7 @@ class Run:
     proof: Proof
     replaced: str | None
     is_worker: bool
-    _saved: dict[str, str | None]
+    saved: dict[str, str | None]
 
 
 def start_run(root: Path) -> Run:
@@ -81,7 +80,7 @@ def start_run(root: Path) -> Run:
 def end_run(run: Run) -> None:
     """Put the process environment back; the process stays a test process, and the fence stays up, until it exits."""
     close_ledger(run.ledger)
-    for name, value in run._saved.items():  # noqa: SLF001  # the other half of start_run
+    for name, value in run.saved.items():
         if value is None:
             os.environ.pop(name, None)
         else:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +20,7 @@ __all__ = ["TOOL_FILES", "Allowances", "ToolFile"]
 SQLITE_PREFIX = "sqlite:///"
 
 
-@dataclass(frozen=True, slots=True)
-class ToolFile:
+class ToolFile(NamedTuple):
     """Files that a tool keeps for itself and can make again.
 
     Attributes:
@@ -54,8 +52,7 @@ TOOL_FILES: tuple[ToolFile, ...] = (
 """Every file that is free for being a tool's own, under any directory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Allowances:
+class Allowances(NamedTuple):
     """What is let through in one project.
 
     Attributes:
@@ -91,7 +88,7 @@ class Allowances:
     def with_temporary(self, directory: str | os.PathLike[str]) -> Allowances:
         """Return the same, and what lies in the subdirectories of a directory that pytest empties before each run."""
         pattern = (*_split(os.path.realpath(directory)), "*", "**")
-        return replace(self, patterns=(*self.patterns, pattern))
+        return self._replace(patterns=(*self.patterns, pattern))
 
     def _is_tool_file(self, real_path: str) -> bool:
         # A whole project may stand in a tool's directory (a session of nox, say): what is above its root says nothing.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Caller", "find_caller"]
 
 OWN_DIRECTORY = str(Path(__file__).parents[1]) + os.sep
-LIBRARY_DIRECTORIES = tuple({str(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib", "scripts")})
 PACKAGE_DIRECTORIES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
@@ -63,4 +62,12 @@ def _is_user_file(name: str) -> bool:
     """Tell whether a file is neither generated, nor ours, nor of an installed package, nor of the standard library."""
     if name.startswith(("<", OWN_DIRECTORY)) or any(part in name for part in PACKAGE_DIRECTORIES):
         return False
-    return not name.startswith(LIBRARY_DIRECTORIES)
+    return not name.startswith(_library_directories())
+
+
+@cache
+def _library_directories() -> tuple[str, ...]:
+    """Return where the standard library and the scripts of packages are; it takes as long as a small import."""
+    import sysconfig  # noqa: PLC0415
+
+    return tuple({str(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib", "scripts")})

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from engineroom import _run_files
-from engineroom._verdict import DEFAULT_TEST_NAMES, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,16 +34,38 @@ _stat, _lstat, _scandir, _open, _read, _close = os.stat, os.lstat, os.scandir, o
 _readlink = os.readlink
 
 
-class Terms(NamedTuple):
+class Terms:
     """On which terms the fence judges: what the project configured.
 
-    Attributes:
-        allowances: What is let through although it is not disposable.
+    Args:
+        root: The project's root.
         test_names: The patterns of the names of test databases.
+        fence_allow: What is let through although it is not disposable.
     """
 
-    allowances: Allowances
-    test_names: Sequence[str] = DEFAULT_TEST_NAMES
+    def __init__(
+        self, root: str | os.PathLike[str], test_names: Sequence[str] = ("test_*",), fence_allow: Sequence[str] = ()
+    ) -> None:
+        """Keep what was configured; it is read when something is judged."""
+        self.root = os.path.realpath(root)
+        self.test_names = tuple(test_names)
+        self._fence_allow = fence_allow
+        self._temporary: list[str | os.PathLike[str]] = []
+
+    @cached_property
+    def allowances(self) -> Allowances:
+        """What is let through."""
+        from engineroom.testing._allowances import Allowances  # noqa: PLC0415  # most runs never ask
+
+        allowances = Allowances.read(self._fence_allow, self.root)
+        for directory in self._temporary:
+            allowances = allowances.with_temporary(directory)
+        return allowances
+
+    def allow_temporary(self, directory: str | os.PathLike[str]) -> None:
+        """Let through what lies in the subdirectories of a directory that pytest empties before each run."""
+        self._temporary.append(directory)
+        self.__dict__.pop("allowances", None)
 
 
 class ProtectedDatabase(NamedTuple):
@@ -73,6 +95,8 @@ def judge_connect(database: object, terms: Terms) -> ProtectedDatabase | None:
 
 def judge_facts(facts: Facts, terms: Terms) -> ProtectedDatabase | None:
     """Return a SQLite database that may not be opened, given its facts; None where it may."""
+    from engineroom._verdict import judge  # noqa: PLC0415  # as above
+
     verdict = judge(facts, terms.test_names)
     path = facts.location.removeprefix("sqlite:///")
     if verdict.disposable:

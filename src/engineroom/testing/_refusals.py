@@ -86,12 +86,11 @@ def refuse_file(verb: str, protected: ProtectedDatabase, terms: Terms, *, path: 
 
 def tell_test_names(terms: Terms) -> str:
     """Return the clause that tells how a test database is called."""
-    patterns = tuple(terms.test_names)
-    return 'starts with "test_"' if patterns == ("test_*",) else f"matches {' or '.join(patterns)}"
+    return 'starts with "test_"' if terms.test_names == ("test_*",) else f"matches {' or '.join(terms.test_names)}"
 
 
 def _tell_how_to_allow(path: str, terms: Terms) -> str:
-    root = f"{terms.allowances.root.rstrip('/')}/"
+    root = f"{terms.root.rstrip('/')}/"
     return f'if every test run may change it, say so in pyproject.toml: [tool.engineroom] fence_allow = ["{path.removeprefix(root)}"]'  # noqa: E501
 
 

@@ -14,15 +14,16 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from engineroom.testing import _arrivals, _database_files
-from engineroom.testing._allowances import Allowances
-from engineroom.testing._refusals import refuse_file, refuse_sqlite
+from engineroom.testing._database_files import Terms
+from engineroom.testing.ledger import active_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import ModuleType
 
     from engineroom._project import Project
-    from engineroom.testing._database_files import Terms
+    from engineroom.errors import FenceError
+    from engineroom.testing._database_files import ProtectedDatabase
 
 __all__ = ["ARRIVALS", "allow_temporary", "is_raised", "lower_fence", "raise_fence", "terms"]
 
@@ -35,7 +36,7 @@ def raise_fence(project: Project) -> None:
     Args:
         project: Whose test names and ``fence_allow`` count.
     """
-    _state.terms = _database_files.Terms(Allowances.read(project.fence_allow, project.root), project.test_names)
+    _state.terms = Terms(project.root, project.test_names, project.fence_allow)
     if not _state.is_installed:
         _state.is_installed = True
         sys.addaudithook(_hook)
@@ -68,7 +69,7 @@ def terms() -> Terms | None:
 def allow_temporary(directory: str | os.PathLike[str]) -> None:
     """Let through what lies in the subdirectories of a directory that pytest empties before each run."""
     if _state.terms is not None:
-        _state.terms = _state.terms._replace(allowances=_state.terms.allowances.with_temporary(directory))
+        _state.terms.allow_temporary(directory)
 
 
 class _State:
@@ -115,6 +116,8 @@ def _on_connect(current: Terms, args: tuple[Any, ...]) -> None:
     __tracebackhide__ = True
     protected = _database_files.judge_connect(args[0], current)
     if protected is not None:
+        from engineroom.testing._refusals import refuse_sqlite  # noqa: PLC0415  # most runs never do
+
         raise refuse_sqlite(protected, current)
 
 
@@ -147,18 +150,28 @@ def _on_rmtree(current: Terms, args: tuple[Any, ...]) -> None:
     _check_tree("remove", current, args[0], directory=directory)
 
 
+def _on_child(_: Terms, __: tuple[Any, ...]) -> None:
+    active_ledger().alarm()
+
+
 def _check_file(verb: str, current: Terms, path: object, *, directory: int = -1, follow: bool = True) -> None:
     __tracebackhide__ = True
     protected = _database_files.find_protected(path, current, directory=directory, follow=follow)
     if protected is not None:
-        raise refuse_file(verb, protected, current, path=os.fsdecode(path))  # type: ignore[arg-type]  # find_protected knows it for a path
+        raise _refuse_file(verb, protected, current, path)
 
 
 def _check_tree(verb: str, current: Terms, path: object, *, directory: int) -> None:
     __tracebackhide__ = True
     protected = _database_files.find_protected_below(path, current, directory=directory)
     if protected is not None:
-        raise refuse_file(f"{verb} the directory", protected, current, path=os.fsdecode(path))  # type: ignore[arg-type]  # as above
+        raise _refuse_file(f"{verb} the directory", protected, current, path)
+
+
+def _refuse_file(verb: str, protected: ProtectedDatabase, current: Terms, path: object) -> FenceError:
+    from engineroom.testing._refusals import refuse_file  # noqa: PLC0415  # as above
+
+    return refuse_file(verb, protected, current, path=os.fsdecode(path))  # type: ignore[arg-type]  # it was found by it
 
 
 def _on_handle(_: Terms, args: tuple[Any, ...]) -> None:
@@ -181,6 +194,9 @@ _EVENTS: Mapping[str, Callable[[Terms, tuple[Any, ...]], None]] = {
     "os.remove": _on_remove,
     "os.rename": _on_rename,
     "shutil.rmtree": _on_rmtree,
+    **dict.fromkeys(
+        ("os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"), _on_child
+    ),
 }
 """The audit events that the fence looks at."""
 

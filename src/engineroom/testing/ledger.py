@@ -13,14 +13,13 @@ import json
 import os
 import re
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engineroom.errors import FenceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["FILE_NAME", "Ledger", "Refusal", "active_ledger", "close_ledger", "expect_refusal", "open_ledger"]
 
@@ -29,8 +28,7 @@ WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 TEST_VARIABLE = "PYTEST_CURRENT_TEST"
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """One thing that the fence refused.
 
     Attributes:
@@ -47,7 +45,7 @@ class Refusal:
         worker: The xdist worker whose process, or whose child, asked; empty without xdist.
 
     Example:
-        >>> sorted(Refusal.__slots__)
+        >>> sorted(Refusal._fields)
         ['file', 'id', 'line', 'pid', 'remedy', 'rule', 'target', 'test', 'what', 'why', 'worker']
     """
 
@@ -69,13 +67,20 @@ class Ledger:
 
     Args:
         path: The file that is shared with the other processes of the run; None keeps everything in this process.
+
+    Attributes:
+        test: The node id of the test that is running.
+        expecting: How many blocks are open that expect refusals.
+        worker: The xdist worker that this process is, or is a child of.
+        alarm: Called when something is refused, and when another process is started that may be refused something.
     """
 
     def __init__(self, path: Path | None) -> None:
         """Start with an empty page; what other processes write from now on is read when it is asked for."""
         self.path = path
         self.test = ""
-        self._place = ("", 0)
+        self.alarm: Callable[[], object] = _nothing
+        self._find_place: Callable[[], tuple[str, int]] = _nowhere
         self.expecting = 0
         self.worker = os.environ.get(WORKER_VARIABLE, "")
         self._refusals: dict[str, Refusal] = {}
@@ -84,10 +89,15 @@ class Ledger:
         self._read_bytes = _size_of(path)
         self._numbers = itertools.count()
 
-    def start_test(self, test: str, file: str = "", line: int = 0) -> None:
-        """Write what is refused from now on under a test; its own line stands in where no better one is known."""
+    def start_test(self, test: str, find_place: Callable[[], tuple[str, int]] | None = None) -> None:
+        """Write what is refused from now on under a test.
+
+        Args:
+            test: Its node id.
+            find_place: Finds its file and line, which stand in where no better ones are known.
+        """
         self.test = test
-        self._place = (file, line)
+        self._find_place = find_place or _nowhere
 
     def end_test(self) -> None:
         """Write what is refused from now on under no test."""
@@ -96,7 +106,7 @@ class Ledger:
     def record(self, error: FenceError, *, target: str, rule: str, file: str = "", line: int = 0) -> Refusal:
         """Write down a refusal that is about to be raised."""
         if not file:
-            file, line = self._place
+            file, line = self._find_place()
         refusal = Refusal(
             id=f"{os.getpid()}-{next(self._numbers)}-{time.monotonic_ns()}",
             test=self.test or _test_of_environment(),
@@ -110,8 +120,9 @@ class Ledger:
             pid=os.getpid(),
             worker=self.worker,
         )
+        self.alarm()
         self._enter(refusal)
-        self._write(asdict(refusal))
+        self._write(refusal._asdict())
         if self.expecting:
             self.mark_expected([refusal])
         return refusal
@@ -127,8 +138,6 @@ class Ledger:
 
     def take(self, test: str) -> list[Refusal]:
         """Return the refusals of one test that nobody expected and nobody has taken yet."""
-        if not self._refusals and not self._has_news():
-            return []
         taken = [
             refusal
             for refusal in self.unexpected()
@@ -250,6 +259,14 @@ def _is_refusal(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(_is_refusal(inner) for inner in error.exceptions)
     return isinstance(error, FenceError)
+
+
+def _nothing() -> None:
+    """Do nothing: nobody wants to know."""
+
+
+def _nowhere() -> tuple[str, int]:
+    return "", 0
 
 
 def _size_of(path: Path | None) -> int:

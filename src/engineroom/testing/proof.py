@@ -11,10 +11,10 @@ import contextlib
 import json
 import os
 import re
+import time
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import unquote
 
 from engineroom import _lifecycle
 from engineroom._environment import Environment
@@ -36,6 +36,7 @@ SQLITE_URL = re.compile(r"sqlite(?:\+\w+)?:///(?:file:)?(?P<path>[^?#]+)")
 COUNTER = slice(24, 28)  # https://www.sqlite.org/fileformat.html: the file change counter
 HEADER_BYTES = 100
 MOST_TESTS = 3
+LEAST_SECONDS = 0.01
 
 
 class Status(NamedTuple):
@@ -62,8 +63,11 @@ class Verification(NamedTuple):
         """Return the line of the summary."""
         if self.is_unchanged:
             return f"the development database {self.path} is unchanged."
-        ran = f" while {' or '.join(self.tests)} ran" if self.tests else " during the run, outside of any test"
-        return f"the development database {self.path} changed{ran}. Is a development server writing to it?"
+        if len(self.tests) > MOST_TESTS:
+            ran = f"while one of {len(self.tests)} tests ran, from {self.tests[0]} to {self.tests[-1]}"
+        else:
+            ran = f"while {' or '.join(self.tests)} ran" if self.tests else "during the run, outside of any test"
+        return f"the development database {self.path} changed {ran}. Is a development server writing to it?"
 
 
 class Proof:
@@ -79,6 +83,8 @@ class Proof:
         self._before: dict[str, tuple[Status, bytes]] = {}
         self._seen: dict[str, Status] = {}
         self._changes: dict[str, list[str]] = {}
+        self._ran: list[str] = []
+        self._looked = time.monotonic()
 
     def watch(self, paths: list[str]) -> None:
         """Remember how these files are now; a file that is watched already stays as it was remembered."""
@@ -101,12 +107,24 @@ class Proof:
                 self.watch(json.loads((self._directory / WATCHED_FILE).read_text()))
 
     def check(self, test: str) -> None:
-        """Note the test that has just run if a file changed meanwhile; costs two calls of ``stat`` for each file."""
+        """Note the test that has just run if a file changed meanwhile, with those that ran since the last look.
+
+        Looking takes as long as a trivial test's hundredth part, so between short tests it is left out.
+        """
+        if not self._seen:
+            return
+        self._ran.append(test)
+        if time.monotonic() - self._looked >= LEAST_SECONDS:
+            self._look()
+
+    def _look(self) -> None:
         for path, seen in self._seen.items():
             status = _status_of(path)
             if status != seen:
                 self._seen[path] = status
-                self._note(path, test)
+                self._note(path)
+        self._ran.clear()
+        self._looked = time.monotonic()
 
     def verify(self, root: str | os.PathLike[str]) -> list[Verification]:
         """Return what can be said of each file that was there, or is there now.
@@ -114,21 +132,23 @@ class Proof:
         Args:
             root: Where shown paths start from.
         """
+        self._look()
         self._read_notes()
         verifications = []
         for path, before in self._before.items():
             now = (_status_of(path), _read_counter(path))
             if before[0].file is None and now[0].file is None:
                 continue
-            tests = tuple(dict.fromkeys(self._changes.get(path, ())))[:MOST_TESTS]
-            verifications.append(Verification(_shorten(path, root), now == before and not tests, tests))
+            is_unchanged = now == before and path not in self._changes
+            tests = tuple(dict.fromkeys(self._changes.get(path, ())))
+            verifications.append(Verification(_shorten(path, root), is_unchanged, tests))
         return verifications
 
-    def _note(self, path: str, test: str) -> None:
-        self._changes.setdefault(path, []).append(test)
+    def _note(self, path: str) -> None:
+        self._changes.setdefault(path, []).extend(self._ran)
         if self._directory is not None:
             with contextlib.suppress(OSError), (self._directory / CHANGES_FILE).open("a") as file:
-                file.write(json.dumps([path, test]) + "\n")
+                file.write(json.dumps([path, self._ran]) + "\n")
 
     def _read_notes(self) -> None:
         """Take in what the workers noted."""
@@ -136,9 +156,9 @@ class Proof:
             return
         with contextlib.suppress(OSError, ValueError):
             for line in (self._directory / CHANGES_FILE).read_text().splitlines():
-                path, test = json.loads(line)
+                path, tests = json.loads(line)
                 if path in self._before:
-                    self._changes.setdefault(path, []).append(test)
+                    self._changes.setdefault(path, []).extend(tests)
 
 
 def find_development_databases(project: Project, environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -172,6 +192,8 @@ def _paths_of(url: str) -> list[str]:
     match = SQLITE_URL.match(url.strip())
     if match is None or match["path"] == ":memory:":
         return []
+    from urllib.parse import unquote  # noqa: PLC0415  # most runs find no such URL
+
     return [os.path.abspath(path) for path in dict.fromkeys([match["path"], unquote(match["path"])])]  # noqa: PTH100  # links stay
 
 
