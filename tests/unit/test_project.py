@@ -50,6 +50,15 @@ def test_the_nearest_file_upwards_marks_the_root(tmp_path: Path) -> None:
     assert read_project(inner) == Project(root=tmp_path / "a", file=nearer)
 
 
+def test_a_directory_that_must_not_be_looked_into_is_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed" / "open").mkdir(parents=True)
+    (tmp_path / "closed" / "pyproject.toml").mkdir()
+    file = write(tmp_path, "")
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed" and access(path, mode))
+    assert read_project(tmp_path / "closed" / "open").file == file
+
+
 def test_without_a_file_the_start_is_the_root(tmp_path: Path) -> None:
     # No directory above a temporary one has a pyproject.toml, else this machine would be odd indeed.
     assert read_project(tmp_path) == Project(root=tmp_path, file=None)

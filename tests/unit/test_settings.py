@@ -17,8 +17,10 @@ from typing import Any, Literal, TypeVar
 
 import pytest
 from pydantic import AliasChoices, AliasPath, BaseModel, Field, PostgresDsn, SecretStr, computed_field
+from pydantic.alias_generators import to_camel
 from pydantic_settings import (
     BaseSettings,
+    CliApp,
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -318,6 +320,45 @@ def test_naming_our_own_files_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
     assert Named().page_size == 1
 
 
+@pytest.mark.parametrize(
+    "content", [b"PAGE_SIZE=\xff\n", b'PAGE_SIZE="\n', None], ids=["Latin-1", "an open quote", "a pipe"]
+)
+def test_a_file_beside_the_project_is_neither_read_nor_waited_for(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Named(Shop):
+        model_config = SettingsConfigDict(env_file=".env")
+
+    (tmp_path / "pyproject.toml").write_text("")
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    if content is None:
+        os.mkfifo(".env")
+    else:
+        Path(".env").write_bytes(content)
+    assert Named().page_size == 20
+    assert make(Shop, _env_file=".env").page_size == 20
+
+
+def test_aliases_that_a_class_generates_leave_the_two_own_fields_their_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Camel(Settings):
+        model_config = SettingsConfigDict(alias_generator=to_camel)
+        page_size: int = 20
+
+    monkeypatch.setenv("PAGESIZE", "3")
+    monkeypatch.setenv("APP_ENV", "prod")
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///a.db")
+    settings = Camel()
+    assert (settings.page_size, settings.app_env, str(settings.database_url)) == (3, "production", "sqlite:///a.db")
+    assert origins_of(settings) == {
+        "app_env": "from the variable APP_ENV",
+        "database_url": "from the variable DATABASE_URL",
+        "page_size": "from the variable PAGESIZE",
+    }
+
+
 def test_files_of_secrets_are_read_below_all_layers(tmp_path: Path) -> None:
     class Mounted(Shop):
         model_config = SettingsConfigDict(secrets_dir=str(tmp_path / "run"))
@@ -408,6 +449,19 @@ def test_arguments_of_the_command_line_win(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("PAGE_SIZE", "4")
     settings = Program()
     assert (settings.page_size, str(settings.origin("page_size"))) == (9, "from the command line")
+
+
+def test_a_program_may_be_run_by_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Program(Shop):
+        def cli_cmd(self) -> None:
+            pass
+
+    monkeypatch.setenv("APP_ENV", "staging")
+    monkeypatch.setenv("SECRET_KEY", SECRET)
+    program = CliApp.run(Program, cli_args=["--page_size", "9"])
+    assert (program.page_size, program.secret_key.get_secret_value()) == (9, SECRET)
+    assert program.app_env is Environment.STAGING
+    assert SECRET not in repr(program)
 
 
 # --- Types -------------------------------------------------------------------------------------------------------

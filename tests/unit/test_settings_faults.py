@@ -22,6 +22,7 @@ from pydantic import (
     PostgresDsn,
     SecretBytes,
     SecretStr,
+    TypeAdapter,
     field_validator,
     model_validator,
 )
@@ -66,6 +67,10 @@ class Database(BaseModel):
 class Shop(Settings):
     shop_secret: SecretStr
     shop_size: int
+
+
+class Holder(BaseModel):
+    shop: Shop
 
 
 class Nested(Settings):
@@ -149,6 +154,23 @@ def test_the_variable_of_an_alias_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_files_are_not_named_where_they_were_left_out(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("SHOP_SIZE=1\n")
     assert "(searched: the process environment)" in lines_of(refusal_of(Shop, _env_file=None))[1]
+
+
+WAYS: dict[str, Callable[[], object]] = {
+    "model_validate": lambda: Shop.model_validate({"shop_secret": SECRET, "shop_size": SECRET}),
+    "model_validate_json": lambda: Shop.model_validate_json(f'{{"shop_secret": "x", "shop_size": "{SECRET}"}}'),
+    "a TypeAdapter": lambda: TypeAdapter(Shop).validate_python({"shop_secret": SECRET, "shop_size": SECRET}),
+    "a field of another model": lambda: Holder(shop={"shop_secret": SECRET, "shop_size": SECRET}),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_every_way_of_making_settings_tells_it_our_way(
+    way: Callable[[], object], shown_by: Callable[[BaseException], str]
+) -> None:
+    with pytest.raises(InvalidSettingError, match="should be a valid integer") as caught:
+        way()
+    assert SECRET not in shown_by(caught.value)
 
 
 def test_get_settings_tells_the_same() -> None:

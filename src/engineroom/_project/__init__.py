@@ -76,6 +76,8 @@ def read_project(start: Path) -> Project:
 def _try_to_read_project(start: Path) -> Project | InvalidSettingError:
     try:
         for directory in (start, *start.parents):
+            if not os.access(directory, os.X_OK):
+                continue  # a service may live below a directory that it must not look into
             text = read_text_file(directory / "pyproject.toml")
             if text is not None:
                 return read_table(directory / "pyproject.toml", text)

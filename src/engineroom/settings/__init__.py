@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_file=".env",
+        env_file=(),  # the layers are read in any case, unless this is None
         env_file_encoding="utf-8",
         env_ignore_empty=True,
         extra="ignore",

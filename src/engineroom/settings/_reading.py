@@ -50,6 +50,7 @@ class Reading:
         project: The project.
         choice: The environment.
         layers: The layers that are read.
+        env_file: The files that the class or the caller names; ``None`` leaves all files out.
         names: What each field is called.
         delimiter: What stands between the names of nested fields in a variable, if the class allows such variables.
         places: What each source stands for, by the source's name.
@@ -61,6 +62,7 @@ class Reading:
     project: Project
     choice: EnvironmentChoice
     layers: Layers
+    env_file: object = ()
     names: dict[str, Names] = field(default_factory=dict)
     delimiter: str = ""
     places: dict[str, Layer | Origin] = field(default_factory=dict)
@@ -72,7 +74,8 @@ class Reading:
         """Find the project, choose the environment, read the layers."""
         project = get_project()
         choice = check_environment(project)
-        return cls(settings_class, project, choice, read_layers(project, choice.environment))
+        layers = read_layers(project, choice.environment)
+        return cls(settings_class, project, choice, layers, settings_class.model_config.get("env_file"))
 
     def note_origins(self, states: Mapping[str, Mapping[str, object]]) -> None:
         """Remember where each field's value stands, by what each source gave, the highest source first."""
@@ -203,6 +206,7 @@ def read(
     """
     try:
         reading = Reading.begin(settings_class)
+        reading.env_file = values.get("_env_file", reading.env_file)
         problem = _try_to_fill(reading, fill, values)
         if problem is None:
             what = f"the settings object {name_of(settings_class)}"
@@ -215,7 +219,8 @@ def read(
 def _try_to_fill(reading: Reading, fill: Callable[..., None], values: Mapping[str, Any]) -> EngineroomError | None:
     token = _current.set(reading)
     try:
-        fill(**values)
+        # pydantic-settings would read the files, too, and stop at what is no text or wait for what is no file.
+        fill(**{**values, "_env_file": ()})
     except ValidationError as problem:
         reading.note_validation_error(problem)
     except SettingsError as problem:

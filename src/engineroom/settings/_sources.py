@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from pydantic_settings import BaseSettings
 
 __all__ = ["sources_of"]
+
+EXPLICIT = 2
+"""The ``alias_priority`` of an alias that somebody wrote down, unlike one that an ``alias_generator`` made."""
 
 parse_env_vars = vars(sys.modules[EnvSettingsSource.__module__])["parse_env_vars"]
 """pydantic-settings' own normalising of names and values, which has moved between its releases (2.7, 2.8, 2.16)."""
@@ -49,7 +53,7 @@ def sources_of(
         secrets: What it made for ``secrets_dir``.
     """
     reading = current_reading(settings_class)
-    reading.layers = Layers((reading.layers.layers[0], *_file_layers(reading, dotenv)))
+    reading.layers = Layers((reading.layers.layers[0], *_file_layers(reading)))
     # Where the application put a source of another kind in the place of the process environment, it has no prefix.
     named = environ if isinstance(environ, EnvSettingsSource) else EnvSettingsSource(settings_class)
     reading.names = {name: _names(named, name, field) for name, field in settings_class.model_fields.items()}
@@ -74,14 +78,14 @@ def _names(source: EnvSettingsSource, name: str, field: FieldInfo) -> Names:
     return Names(tuple(dict.fromkeys([*(key for key, _, _ in found), name])), tuple(dict.fromkeys(variables)))
 
 
-def _file_layers(reading: Reading, dotenv: PydanticBaseSettingsSource) -> tuple[Layer, ...]:
+def _file_layers(reading: Reading) -> tuple[Layer, ...]:
     """Return the layers of files; those that only ``env_file`` names come right above ``.env``."""
-    named = getattr(dotenv, "env_file", None)
+    named = reading.env_file
     if named is None:
         return ()
     own = [layer for layer in reading.layers.layers if layer.file]
     others: list[Layer] = []
-    for name in map(str, [named] if isinstance(named, str | Path) else named):
+    for name in map(str, named if isinstance(named, Iterable) and not isinstance(named, str) else [named]):
         path = Path(name).expanduser().absolute()
         if path.name in OWN_FILES and (name == path.name or path.parent == reading.project.root):
             continue  # whether and when it counts is our business
@@ -174,7 +178,7 @@ class _DatabaseURL(_Given):
     def __call__(self) -> dict[str, Any]:
         reading = self._reading
         field = self.settings_cls.model_fields["database_url"]
-        if self.is_decided("database_url") or field.validation_alias is not None:
+        if self.is_decided("database_url") or field.alias_priority == EXPLICIT:
             return {}
         value = reading.layers.get("DATABASE_URL")
         if value is not None:
