@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError
 from fnmatch import fnmatchcase
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engineroom._verdict import DEFAULT_TEST_NAMES, RULES, SERVER_BACKENDS, Facts, Verdict, judge
@@ -213,6 +213,7 @@ def all_facts() -> st.SearchStrategy[Facts]:
     )
 
 
+@settings(deadline=None)
 @given(all_facts())
 def test_nothing_outside_the_rules_is_ever_disposable(facts: Facts) -> None:
     name = facts.database or ""
@@ -223,6 +224,7 @@ def test_nothing_outside_the_rules_is_ever_disposable(facts: Facts) -> None:
         assert allowed
 
 
+@settings(deadline=None)
 @given(all_facts())
 def test_whatever_is_not_disposable_has_the_last_rule_and_a_reason(facts: Facts) -> None:
     verdict = judge(facts)
@@ -233,12 +235,14 @@ def test_whatever_is_not_disposable_has_the_last_rule_and_a_reason(facts: Facts)
     assert not verdict.reason.endswith(".")
 
 
+@settings(deadline=None)
 @given(all_facts())
 def test_the_verdict_depends_on_nothing_but_the_facts(facts: Facts) -> None:
     assert judge(facts) == judge(facts)
     assert judge(facts) == judge(facts, list(DEFAULT_TEST_NAMES))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(SERVER_BACKENDS)), st.text(max_size=90), st.sampled_from(["test_*", "*_test", "*test*"]))
 def test_a_server_name_is_disposable_only_where_it_matches_the_pattern(backend: str, name: str, pattern: str) -> None:
     if judge(Facts(backend, name), [pattern]):
@@ -246,6 +250,7 @@ def test_a_server_name_is_disposable_only_where_it_matches_the_pattern(backend: 
         assert name
 
 
+@settings(deadline=None)
 @given(all_facts(), st.integers(min_value=2, max_value=9))
 def test_another_hard_link_never_makes_a_sqlite_database_disposable(facts: Facts, links: int) -> None:
     assert not judge(Facts("sqlite", facts.database, facts.in_memory, links, facts.run_owned))

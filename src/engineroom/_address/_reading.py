@@ -131,7 +131,8 @@ def is_local(address: Address, environ: Mapping[str, str]) -> bool:
 
 
 def _driver_arguments(url: URL, backend: str) -> tuple[Sequence[object], Mapping[str, Any]]:
-    if backend == "sqlite" and str(url.query.get("uri", "")).strip().lower() not in TRUE_WORDS:
+    uri = url.query.get("uri", "")
+    if backend == "sqlite" and isinstance(uri, str) and uri.strip().lower() not in TRUE_WORDS:
         # The dialect ignores these then; from SQLAlchemy 2.1 on it warns, which is its engine's business.
         url = url.difference_update_query([key for key in url.query if key != "uri"])
     try:

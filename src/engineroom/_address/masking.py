@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -37,6 +37,8 @@ SHOWN_KEYS = frozenset(
 )
 SUSPECT = re.compile(r"[@=]|://")
 PLAIN_KEY = re.compile(r"[\w.-]+")
+PLAIN_HOST = re.compile(r"[\w.:/%,-]*")
+OPTIONS_OF_A_FILE = re.compile(r"\?|%3f", re.IGNORECASE)
 
 
 def mask_url(url: URL | str) -> str:
@@ -55,14 +57,14 @@ def mask_url(url: URL | str) -> str:
         '***'
     """
     try:
-        return _render(make_url(url))
+        parsed = make_url(url)
+        is_torn = _is_torn(parsed) or (isinstance(url, str) and url.count("@") > 1 and not _is_file(parsed))
+        return f"{parsed.drivername}://{MASK}" if is_torn else _render(parsed)
     except (SQLAlchemyError, ValueError, TypeError, AttributeError):
         return MASK
 
 
 def _render(url: URL) -> str:
-    if _is_torn(url):
-        return f"{url.drivername}://{MASK}"
     text = f"{url.drivername}://{_credentials(url)}{_place(url)}"
     if url.database is not None:
         text += f"/{_database(url)}"
@@ -72,10 +74,28 @@ def _render(url: URL) -> str:
 
 def _is_torn(url: URL) -> bool:
     """Tell whether the parts of the URL look as if a password had been cut in the middle."""
-    if url.get_backend_name() == "sqlite" and not (url.username or url.password or url.host):
+    if _is_file(url):
         return False
-    strays = (url.host or "", url.database or "")
-    return any("@" in stray for stray in strays) or not 0 <= (url.port or 0) <= MOST_PORT
+    strays = [url.host or "", url.database or ""]
+    if url.password is not None:
+        strays += [part for key, values in url.normalized_query.items() for part in (key, *values)]
+    return (
+        any("@" in stray for stray in strays)
+        or not PLAIN_HOST.fullmatch(url.host or "")
+        or not 0 <= (url.port or 0) <= MOST_PORT
+    )
+
+
+def _is_file(url: URL) -> bool:
+    """Tell whether the URL names a file and has no place for a password."""
+    return url.get_backend_name() == "sqlite" and not (url.username or url.password or url.host)
+
+
+def _looks_like_conninfo(text: str) -> bool:
+    """Tell whether a text may be a connection string, however often it was percent-encoded."""
+    while (decoded := unquote(text)) != text:
+        text = decoded
+    return SUSPECT.search(text) is not None
 
 
 def _credentials(url: URL) -> str:
@@ -95,15 +115,15 @@ def _place(url: URL) -> str:
 def _database(url: URL) -> str:
     database = url.database or ""
     if url.get_backend_name() == "sqlite":
-        path, mark, _ = database.partition("?")
-        return f"{path}?{MASK}" if mark else path
-    return MASK if SUSPECT.search(database) else database
+        path, *options = OPTIONS_OF_A_FILE.split(database, maxsplit=1)
+        return f"{path}?{MASK}" if options else path
+    return MASK if _looks_like_conninfo(database) else database
 
 
 def _query(url: URL) -> Iterator[str]:
     for key, values in url.normalized_query.items():
         for value in values:
-            is_shown = key.lower() in SHOWN_KEYS and not SUSPECT.search(value)
+            is_shown = key.lower() in SHOWN_KEYS and not _looks_like_conninfo(value)
             name = key if PLAIN_KEY.fullmatch(key) else MASK
             yield f"{name}={value if is_shown else MASK}"
 
