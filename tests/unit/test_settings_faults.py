@@ -538,7 +538,7 @@ type_aliases: dict[Any, str] = {
     dt.date: "2026-01-31",
     AnyUrl: "https://example.org/",
     HttpUrl: "https://example.org/",
-    PostgresDsn: "postgres://user@host/name",
+    PostgresDsn: "postgresql://user@host/name",
     Database: '{"host": "some-text"}',
     Tree: '{"name": "some-text", "children": [{"name": "some-text", "children": ["some-text"]}]}',
     object: "...",

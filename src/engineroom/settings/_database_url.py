@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import PlainSerializer, PlainValidator, SerializationInfo
+from pydantic import PlainSerializer, PlainValidator, SerializationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
@@ -58,7 +58,12 @@ _PARSER = PlainValidator(_parse)
 if TYPE_CHECKING:
     DatabaseURL = URL | None
 else:
-    DatabaseURL = Annotated[Any, _PARSER, PlainSerializer(_dump)]
+    DatabaseURL = Annotated[
+        Any,
+        _PARSER,
+        PlainSerializer(_dump),
+        WithJsonSchema({"anyOf": [{"type": "string", "format": "uri"}, {"type": "null"}]}),
+    ]
 
 
 def development_url(root: Path, field: FieldInfo) -> URL | str | None:

@@ -38,6 +38,9 @@ EXAMPLES: Mapping[type, object] = {
     dict: {"key": "value"},
     str: "some-text",
 }
+SCHEMES = {"postgres": "postgresql", "multihosturl": "postgresql", "mongo": "mongodb", "cockroach": "cockroachdb"}
+"""The scheme of a URL where the name of its class does not tell it."""
+
 DEPTH = 3
 """How far the examples of models in models go: a model may hold itself."""
 
@@ -75,8 +78,9 @@ def _value(annotation: object, depth: int) -> object:
 
 def _by_name(name: str) -> str:
     """Return an example for one of pydantic's many classes of addresses, whose names tell what they are."""
-    if "Dsn" in name:
-        return f"{name.removesuffix('Dsn').lower()}://user@host/name"
+    if "Dsn" in name or "MultiHost" in name:  # the latter before pydantic 2.10, where every such type is one class
+        scheme = name.partition("Dsn")[0].lower()
+        return f"{SCHEMES.get(scheme, scheme)}://user@host/name"
     return "https://example.org/" if "Url" in name else "..."
 
 
