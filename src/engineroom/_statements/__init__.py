@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from engineroom._statements.creations import created_table
 from engineroom._statements.destruction import KINDS, Destruction, Findings, ObjectName
 from engineroom._statements.mysql import mysql_readings, read_mysql
 from engineroom._statements.postgresql import read_postgresql
@@ -22,7 +23,7 @@ from engineroom._statements.words import Dialect, holds_destructive_word
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["KINDS", "Destruction", "Dialect", "ObjectName", "holds_destructive_word", "judge_text"]
+__all__ = ["KINDS", "Destruction", "Dialect", "ObjectName", "created_table", "holds_destructive_word", "judge_text"]
 
 _UNREADABLE = (Destruction("unreadable text", "unreadable"),)
 

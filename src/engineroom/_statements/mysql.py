@@ -34,6 +34,7 @@ _IN_BLOCK = frozenset({"ALTER", "CREATE", "DROP", "EXECUTE", "GRANT", "PREPARE",
 _BLOCKS = frozenset({"BEGIN", "CASE", "DECLARE", "FOR", "IF", "LOOP", "REPEAT", "WHILE"})
 _DEEPEST = 4
 _MOST_VERSIONS = 24
+_OLDEST = 50000
 _EXECUTABLE = re.compile(r"/\*(M?!(?:\d{5,6})?)")
 
 
@@ -59,20 +60,24 @@ def mysql_readings(
 
 def _skipped(openings: set[str]) -> set[frozenset[str]] | None:
     """Return the sets of executable comments that one server or another would not execute."""
-    versions = {int(opening.partition("!")[2] or 0) for opening in openings}
+    versions = {_version(opening) for opening in openings}
     if len(versions) > _MOST_VERSIONS:
         return None
     found = set()
-    for server in versions | {0}:
-        newer = {opening for opening in openings if int(opening.partition("!")[2] or 0) > server}
+    for server in {max(version, _OLDEST) for version in versions | {0}}:
+        newer = {opening for opening in openings if _version(opening) > server}
         found.add(frozenset(newer | {opening for opening in openings if opening.startswith("M")}))
         found.add(frozenset(newer | {opening for opening in openings if _is_for_mysql_alone(opening)}))
     return found
 
 
+def _version(opening: str) -> int:
+    return int(opening.partition("!")[2] or 0)
+
+
 def _is_for_mysql_alone(opening: str) -> bool:
     # MariaDB passes over the comments of MySQL 5.7 and later: its own versions go on at 10.0.
-    return opening.startswith("!") and 50700 <= int(opening[1:] or 0) <= 99999  # noqa: PLR2004 - server versions
+    return opening.startswith("!") and 50700 <= _version(opening) <= 99999  # noqa: PLR2004 - server versions
 
 
 def read_mysql(sql: str, reading: MySQLReading) -> tuple[Findings, bool]:

@@ -57,6 +57,9 @@ class SchemaReader:
         kind = _kind(cursor)
         if kind in {"INDEX", "PREPARE"}:
             return
+        if not kind.isidentifier() and " " not in kind:
+            self.findings.unreadable()
+            return
         cursor.accept("IF", "EXISTS")
         if kind in _ACCOUNTS:
             loss = Destruction(f"drop {kind.lower()}", "drop", server_wide=True)

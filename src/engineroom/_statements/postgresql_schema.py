@@ -76,6 +76,9 @@ class SchemaReader:
         kind = _kind(cursor)
         if kind == "INDEX":
             return
+        if not kind.isidentifier() and " " not in kind:
+            self.findings.unreadable()
+            return
         if kind == "OWNED":
             self._owned(Destruction("drop owned", "drop"), cursor)
             return
