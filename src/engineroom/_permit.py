@@ -76,6 +76,11 @@ class Permit:
         """Whether the block is being executed."""
         return self._holder is not None
 
+    @property
+    def names_objects(self) -> bool:
+        """Whether the permit is narrowed to objects."""
+        return self._objects is not None
+
     def covers(self, operation: str, objects: Iterable[str]) -> bool:
         """Tell whether an operation on some objects is permitted, as narrowed by the caller."""
         if not self.is_open:

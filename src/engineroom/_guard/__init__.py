@@ -17,6 +17,8 @@ from engineroom import _identity, _project
 from engineroom._guard import live
 from engineroom._guard.outside import watch_from_outside
 from engineroom._guard.refusals import refuse_destruction
+from engineroom._guard.server import guard_server
+from engineroom._guard.server_watch import ServerWatch
 from engineroom._guard.sqlite_connection import guarded_factory
 from engineroom._permit import WATCH_KEY
 from engineroom._verdict import Facts, Verdict, judge
@@ -38,8 +40,8 @@ _guarded_dialects: WeakSet[Dialect] = WeakSet()  # an engine shares its dialect 
 def guard(engine: AnyEngine) -> AnyEngine:
     """Put the guard on an engine that somebody else made; the factory's engines have it already.
 
-    From now on a destructive operation on a database that is not disposable raises, whichever way it is sent. In this
-    release the guard reads statements on SQLite; on a server it stops ``metadata.drop_all`` alone.
+    From now on a destructive operation on a database that is not disposable raises, whichever way it is sent. On SQLite
+    that includes raw cursors; on a server they pass SQLAlchemy by, and so the guard.
 
     Args:
         engine: The engine; it is changed in place. Connections that are in its pool already are watched from when they
@@ -70,6 +72,8 @@ def guard_new(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
         _hand_over_guarded_connections(engine.dialect)
         event.listen(engine, "connect", _remember_watch)
+    else:
+        guard_server(engine)
 
 
 def verdict(target: str | URL | Engine | AsyncEngine | Connection | AsyncConnection) -> Verdict:
@@ -130,6 +134,9 @@ def _before_drop_all(_: MetaData, connection: Connection, *, tables: Sequence[Ta
         return
     permanent = [table for table in tables if "TEMPORARY" not in table._prefixes]  # noqa: SLF001  # no public name
     watch = connection.info.get(WATCH_KEY)
+    if isinstance(watch, ServerWatch):
+        watch.check_drop_all(permanent)
+        return
     if watch is None:
         _judge_drop_all(permanent, connection)
         return

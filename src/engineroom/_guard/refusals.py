@@ -35,7 +35,7 @@ def refuse_destruction(
     name = facts.database or "NAME"
     fixes = [] if _lifecycle.is_test_process() else ["run it under pytest, which selects the test database"]
     return DestructiveOperationError(
-        f"Refused to {_phrase(operation, objects)} on {_tell_place(facts)}.",
+        f"Refused to {_phrase(operation, objects)}{_tell_place(facts)}.",
         why=f"{_tell_environment()} and {verdict.reason}.{' ' if note else ''}{note}",
         fix=[
             *fixes,
@@ -46,9 +46,10 @@ def refuse_destruction(
 
 
 def _tell_place(facts: Facts) -> str:
-    if facts.backend == "sqlite" and facts.location.startswith("/"):
-        return f"sqlite:///{facts.location}"
-    return facts.location or facts.database or "a database that could not be identified"
+    if facts.backend == "sqlite":
+        return f" on sqlite:///{facts.location}" if facts.location.startswith("/") else f" on {facts.location}"
+    database = f" in database {facts.database}" if facts.database else ""
+    return f"{database} on {facts.location or 'a server that could not be identified'}"
 
 
 def _phrase(operation: str, objects: Sequence[str]) -> str:
