@@ -217,10 +217,12 @@ def test_threads_that_disagree_make_objects_of_one_environment_only(
     barrier = threading.Barrier(8)
     words = ["production", "staging"] * 4
 
-    def choose(_: Project, __: object = None) -> EnvironmentChoice:
+    def choose(_: Project) -> EnvironmentChoice:
         word = words[int(threading.current_thread().name)]
-        barrier.wait()  # every thread has read another value before any has frozen it
         return EnvironmentChoice(Environment(word), FROM_VARIABLE, word)
+
+    def look() -> None:
+        barrier.wait()  # every thread has chosen, and has seen nothing frozen, before any freezes
 
     def make() -> None:
         try:
@@ -229,11 +231,13 @@ def test_threads_that_disagree_make_objects_of_one_environment_only(
             outcomes.append("refused")
 
     monkeypatch.setattr(_lifecycle, "choose_environment", choose)
+    monkeypatch.setattr(_lifecycle, "frozen_by", look)
     threads = [threading.Thread(target=make, name=str(number)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    monkeypatch.undo()
     frozen = frozen_by()
     assert frozen is not None
     assert sorted(map(str, outcomes)) == sorted([str(frozen.environment)] * 4 + ["refused"] * 4)

@@ -423,6 +423,32 @@ def test_a_source_of_the_application_reads_the_layers_in_its_own_way(monkeypatch
     assert WithCommas().names == ["a", "b"]
 
 
+def test_a_source_of_another_kind_takes_the_place_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoProcess(Shop):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            toml = TomlConfigSettingsSource(settings_cls, tmp_path / "shop.toml")
+            return super().settings_customise_sources(
+                settings_cls, init_settings, toml, dotenv_settings, file_secret_settings
+            )
+
+    (tmp_path / "shop.toml").write_text("page_size = 11\n")
+    write(env="PAGE_SIZE=8\nSECRET_KEY=x\n")
+    monkeypatch.setenv("PAGE_SIZE", "9")
+    settings = NoProcess()
+    assert (settings.page_size, str(settings.origin("page_size"))) == (11, "from TomlConfigSettingsSource")
+    assert str(settings.origin("secret_key")) == "from .env"
+
+
 def test_sources_that_ignore_ours_still_give_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     class Own(Shop):
         @classmethod

@@ -28,6 +28,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 from pydantic_settings import SettingsConfigDict
+from typing_extensions import TypeAliasType
 
 from engineroom import _lifecycle
 from engineroom.errors import ConfigurationError, EngineroomError, InvalidSettingError, MissingSettingError
@@ -258,6 +259,12 @@ def test_a_field_of_a_nested_model_is_named_by_its_own_variable(
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert lines_of(refusal_of(settings_class)) == [line]
+
+
+def test_a_part_of_an_argument_is_told_as_an_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_MAIN__PORT", "1")
+    error = refusal_of(Nested, shop_main={"host": "h", "port": "p"})
+    assert lines_of(error)[0].startswith("shop_main.port (SHOP_MAIN__PORT, passed to Nested) should be a valid integer")
 
 
 def test_broken_json_hides_no_other_fault(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -511,6 +518,9 @@ def test_no_value_of_any_type_ever_appears(
 # --- Examples ----------------------------------------------------------------------------------------------------
 
 
+Seconds = TypeAliasType("Seconds", int)
+
+
 class Tree(BaseModel):
     name: str
     children: "list[Tree]"
@@ -541,6 +551,7 @@ type_aliases: dict[Any, str] = {
     PostgresDsn: "postgresql://user@host/name",
     Database: '{"host": "some-text"}',
     Tree: '{"name": "some-text", "children": [{"name": "some-text", "children": ["some-text"]}]}',
+    Seconds: "10",
     object: "...",
     Any: "...",
     TypeVar("T"): "...",

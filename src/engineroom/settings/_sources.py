@@ -133,10 +133,6 @@ class _Given(PydanticBaseSettingsSource):
         """Return nothing: the fields are given all at once."""
         return None, field_name, False
 
-    def __call__(self) -> dict[str, Any]:
-        """Return what is given."""
-        return {}
-
     def give(self, field: str, value: object, origin: Origin, variable: str) -> dict[str, Any]:
         """Return one field's value under the key that pydantic takes for it."""
         reading = self._reading
