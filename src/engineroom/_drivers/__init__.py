@@ -23,7 +23,10 @@ __all__ = ["ASYNC_TWINS", "MODULES", "SYNC_TWINS", "DriverChoice", "async_twin",
 MODULES: Mapping[str, str] = {"mysqldb": "MySQLdb", "pysqlite": "sqlite3"}
 """The module of a driver, where it is not called as SQLAlchemy calls the driver."""
 
-DISTRIBUTIONS: Mapping[str, str] = {"mysqldb": "mysqlclient", "psycopg2cffi": "psycopg2cffi", "pg8000": "pg8000"}
+DISTRIBUTIONS: Mapping[str, str] = {
+    "mysqldb": "mysqlclient",
+    **{driver: driver for driver in ("aiosqlite", "psycopg2cffi", "pg8000")},
+}
 """What to install for a driver that is no extra of engineroom."""
 
 POSTGRESQL_SYNC: Mapping[str, tuple[str, ...]] = {
@@ -92,7 +95,8 @@ class DriverChoice:
         """Return these arguments with the user's own over them; server settings are merged one by one.
 
         Example:
-            >>> choice = DriverChoice(None, {"server_settings": {"jit": "off"}})
+            >>> from sqlalchemy.engine import make_url
+            >>> choice = DriverChoice(make_url("postgresql+asyncpg://"), {"server_settings": {"jit": "off"}})
             >>> choice.merge({"timeout": 5, "server_settings": {"application_name": "shop"}})
             {'server_settings': {'jit': 'off', 'application_name': 'shop'}, 'timeout': 5}
         """
@@ -216,9 +220,14 @@ def _missing(url: URL, engine: str, candidates: Sequence[str]) -> MissingDepende
     neither = "it cannot be imported" if len(candidates) == 1 else "none of them can be imported"
     return MissingDependencyError(
         f"The driver {names} is not installed.",
-        why=f"{engine} of {mask_url(url)} needs {names}, and {neither}.",
+        why=f"{engine} of {_show(url)} needs {names}, and {neither}.",
         fix=[f"install it: {_install_line(candidate)}" for candidate in candidates],
     )
+
+
+def _show(url: URL) -> str:
+    """Return the URL without its query, whose malformed values are not repeated."""
+    return mask_url(url.set(query={}))
 
 
 def _install_line(driver: str) -> str:
@@ -233,6 +242,6 @@ def _invalid(url: URL, engine: str, driver: str, failure: Untranslatable) -> Inv
         fix.append(f"use one driver for both kinds of engine: {_install_line('psycopg')}, and postgresql+psycopg://")
     return InvalidSettingError(
         f"The option {failure.shown_key} of the database URL cannot be used with {driver}.",
-        why=f"{engine} of {mask_url(url)} uses {driver}, and {failure.reason}.",
+        why=f"{engine} of {_show(url)} uses {driver}, and {failure.reason}.",
         fix=fix,
     )

@@ -106,7 +106,7 @@ def _value(key: str, value: str | Sequence[str], option: Option) -> object:
         raise Untranslatable(key, option.reason)
     try:
         return option.convert(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise Untranslatable(key, option.reason) from None
 
 
@@ -177,11 +177,15 @@ def _seconds(value: str) -> float | None:
     return float(seconds) if seconds > 0 else None
 
 
-def _whole_seconds(value: str) -> str:
-    seconds = math.ceil(float(value))
-    if seconds <= 0:
+def _time_limit(value: str) -> float:
+    seconds = float(value)
+    if not 0 < seconds < math.inf:
         raise ValueError
-    return str(seconds)
+    return seconds
+
+
+def _whole_seconds(value: str) -> str:
+    return str(math.ceil(_time_limit(value)))
 
 
 def _nowhere(keys: Iterable[str], *harmless: str, reason: str = NO_SUCH_OPTION) -> dict[str, Option]:
@@ -226,7 +230,7 @@ ASYNCPG_OPTIONS: Mapping[str, Option] = {
     "sslnegotiation": Option("argument", name="direct_tls", convert=lambda word: word == "direct"),
     "direct_tls": Option("argument", convert=_is_true),
     "connect_timeout": Option("argument", name="timeout", convert=_seconds, reason=NUMBER_REASON),
-    **dict.fromkeys(("timeout", "command_timeout"), Option("argument", convert=float, reason=NUMBER_REASON)),
+    **dict.fromkeys(("timeout", "command_timeout"), Option("argument", convert=_time_limit, reason=NUMBER_REASON)),
     **dict.fromkeys(("statement_cache_size", *CACHE_KEYS), Option("argument", convert=int, reason=NUMBER_REASON)),
     "options": Option("server_settings"),
     **dict.fromkeys(
