@@ -47,7 +47,8 @@ def refuse_destruction(
 
 def _tell_place(facts: Facts) -> str:
     if facts.backend == "sqlite":
-        return f" on sqlite:///{facts.location}" if facts.location.startswith("/") else f" on {facts.location}"
+        place = f"sqlite:///{facts.location}" if facts.location.startswith("/") else facts.location
+        return f" on {place or 'a database that could not be identified'}"
     database = f" in database {facts.database}" if facts.database else ""
     return f"{database} on {facts.location or 'a server that could not be identified'}"
 
