@@ -229,7 +229,7 @@ def _too_late(frozen: Frozen) -> BootstrapTooLateError:
         "The application was imported before the test environment was selected.",
         why=(
             f"{frozen.what} was made by the module {frozen.module} for the environment {frozen.environment} "
-            f"({frozen.origin}), before the pytest plugin started; its connections would not be test connections."
+            f"({frozen.origin}), before the pytest plugin started; it would go on with what that environment says."
         ),
         fix=[
             f"import {frozen.module} in a conftest.py or in a test, not in a plugin that -p or addopts loads",

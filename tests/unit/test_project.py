@@ -250,6 +250,21 @@ def test_a_password_in_the_file_is_refused_and_not_repeated(
     assert SECRET not in shown_by(caught.value)
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "var/*.db",
+        "/srv/geo.db",
+        "postgresql://app@localhost/reports",
+        "mysql://h/d?passfile=/run/pw",
+        "sqlite:///geo.db",
+    ],
+)
+def test_what_names_no_password_is_no_password(entry: str, tmp_path: Path) -> None:
+    write(tmp_path, f'[tool.engineroom]\nfence_allow = ["{entry}"]\n')
+    assert read_project(tmp_path).fence_allow == (entry,)
+
+
 def test_a_syntax_error_repeats_nothing_of_the_file(tmp_path: Path, shown_by: Callable[[BaseException], str]) -> None:
     write(tmp_path, f'[deploy]\ntoken = "{SECRET}"\n{SECRET} {SECRET}\n')
     with pytest.raises(InvalidSettingError) as caught:

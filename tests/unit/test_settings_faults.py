@@ -135,6 +135,11 @@ def test_a_value_that_is_empty_is_missing_and_told_to_be_empty(
     assert type(error) is MissingSettingError
 
 
+def test_under_test_the_line_belongs_into_the_file_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_ENV", "test")
+    assert refusal_of(Shop).fix == (f"write the line into {tmp_path}/.env.test, or export the variable",)
+
+
 def test_an_argument_at_fault_is_told_as_an_argument() -> None:
     error = refusal_of(Shop, shop_secret="x", shop_size="many")
     assert lines_of(error)[0].startswith("shop_size (SHOP_SIZE, passed to Shop) should be a valid integer")

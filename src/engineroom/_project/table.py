@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["BindConfiguration", "Project", "read_table"]
 
 TABLE = "tool.engineroom"
+SECRET_OPTIONS = ("password", "passwd", "pwd", "pass")
+"""How the names of those options of a URL end that hold a password."""
+
 TEST_WORDS = frozenset({"test", "tests", "testing", "pytest"})
 """The spellings of the word *test*, one of which each pattern of ``test_names`` must hold."""
 
@@ -239,7 +242,9 @@ def _fence_allow(key: _Key, value: object) -> tuple[str, ...]:
 def _has_password(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.password is not None or any("pass" in name.casefold() for name, _ in parse_qsl(parts.query))
+        return parts.password is not None or any(
+            name.casefold().endswith(SECRET_OPTIONS) for name, _ in parse_qsl(parts.query)
+        )
     except ValueError:
         return "@" in url
 

@@ -45,7 +45,8 @@ class Settings(BaseSettings):
     its origin and an example line. ``model_dump()`` gives the values, and is the application's own business.
 
     Attributes:
-        app_env: The environment of this process; making the first instance freezes it.
+        app_env: The environment of this process; making the first instance freezes it, and an argument that says
+            another one is an error.
         database_url: The database URL of the default bind, to be handed to ``get_engine``. Its variable is
             ``DATABASE_URL``, whatever ``env_prefix`` says; in development it is ``development.db`` in the project root
             by default, elsewhere ``None``, so that an application without a database starts. Declare it as

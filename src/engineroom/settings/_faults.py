@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticKnownError
 
+from engineroom._environment import Environment
 from engineroom.errors import ConfigurationError, InvalidSettingError, MissingSettingError
 from engineroom.settings._database_url import PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from engineroom._environment import Environment, Origin
+    from engineroom._environment import Origin
 
 __all__ = ["Fault", "describe", "refuse"]
 
@@ -65,11 +66,12 @@ def refuse(name: str, environment: Environment, root: Path, faults: Sequence[Fau
     """
     is_missing = all(fault.field and fault.origin is None for fault in faults)
     count = "one field" if len(faults) == 1 else f"{len(faults)} fields"
+    file = f".env.{environment}" if environment is Environment.TEST else ".env"
     kind, what, way = (
         (
             MissingSettingError,
             f"{name} misses the value of {count}.",
-            f"write the line into {root / '.env'}, or export the variable",
+            f"write the line into {root / file}, or export the variable",
         )
         if is_missing
         else (
