@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
-import re
+import tomllib
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -178,7 +178,7 @@ def test_a_missing_driver_is_an_error_with_the_line_to_paste(twin: Twin, url: st
 
 
 def test_every_driver_that_may_be_missing_has_an_extra_or_a_line_of_its_own() -> None:
-    extras = set(re.findall(r"^(\w+) = \[\"", pyproject(), re.MULTILINE))
+    extras = set(tomllib.loads(pyproject())["project"]["optional-dependencies"])
     drivers = {
         driver
         for twins in (SYNC_TWINS, ASYNC_TWINS)
