@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     HttpUrl,
     PostgresDsn,
+    RootModel,
     SecretBytes,
     SecretStr,
     TypeAdapter,
@@ -27,7 +28,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from typing_extensions import TypeAliasType
 
 from engineroom import _lifecycle
@@ -68,6 +69,14 @@ class Database(BaseModel):
 class Shop(Settings):
     shop_secret: SecretStr
     shop_size: int
+
+
+class Foreign(BaseSettings):
+    foreign_size: int
+
+
+def make_foreign() -> Foreign:
+    return Foreign(**{})
 
 
 class Holder(BaseModel):
@@ -264,6 +273,23 @@ def test_a_field_of_a_nested_model_is_named_by_its_own_variable(
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert lines_of(refusal_of(settings_class)) == [line]
+
+
+def test_a_fault_in_settings_of_another_library_is_told_as_far_as_it_is_known(
+    monkeypatch: pytest.MonkeyPatch, shown_by: Callable[[BaseException], str]
+) -> None:
+    class Outer(Settings):
+        shop_inner: Foreign = Field(default_factory=make_foreign)
+
+    assert lines_of(refusal_of(Outer)) == [
+        "foreign_size: FOREIGN_SIZE is set nowhere (searched: the process environment)"
+    ]
+    monkeypatch.setenv("FOREIGN_SIZE", SECRET)
+    error = refusal_of(Outer)
+    assert lines_of(error) == [
+        "foreign_size (from the variable FOREIGN_SIZE) should be a valid integer, unable to parse string as an integer"
+    ]
+    assert SECRET not in shown_by(error)
 
 
 def test_a_part_of_an_argument_is_told_as_an_argument(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -554,6 +580,7 @@ type_aliases: dict[Any, str] = {
     AnyUrl: "https://example.org/",
     HttpUrl: "https://example.org/",
     PostgresDsn: "postgresql://user@host/name",
+    RootModel[list[int]]: "[10]",
     Database: '{"host": "some-text"}',
     Tree: '{"name": "some-text", "children": [{"name": "some-text", "children": ["some-text"]}]}',
     Seconds: "10",

@@ -12,7 +12,7 @@ import typing
 import uuid
 from collections.abc import Mapping
 
-from pydantic import BaseModel, Secret, SecretBytes, SecretStr
+from pydantic import BaseModel, RootModel, Secret, SecretBytes, SecretStr
 
 if typing.TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -69,11 +69,17 @@ def _value(annotation: object, depth: int) -> object:
     if issubclass(kind, enum.Enum):
         return _plain(next(iter(kind), "..."))
     if issubclass(kind, BaseModel):
-        required = {name: field for name, field in kind.model_fields.items() if field.is_required()} if depth else {}
-        return {field.alias or name: _value(field.annotation, depth - 1) for name, field in required.items()}
+        return _value_of_model(kind, depth)
     if issubclass(kind, (list, tuple, set, frozenset)):
         return [_value(arguments[0], depth - 1) if arguments and depth else "some-text"]
     return next((example for parent, example in EXAMPLES.items() if issubclass(kind, parent)), _by_name(kind.__name__))
+
+
+def _value_of_model(model: type[BaseModel], depth: int) -> object:
+    if issubclass(model, RootModel):
+        return _value(model.model_fields["root"].annotation, depth - 1) if depth else "..."
+    required = {name: field for name, field in model.model_fields.items() if field.is_required()} if depth else {}
+    return {field.alias or name: _value(field.annotation, depth - 1) for name, field in required.items()}
 
 
 def _by_name(name: str) -> str:

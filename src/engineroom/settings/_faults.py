@@ -36,7 +36,7 @@ class Fault:
         variable: The variable that fills it.
         origin: Where its value stands; ``None`` if it has none.
         problem: What is wrong with the value, such as ``should be a valid integer``.
-        example: A line that would do.
+        example: A line that would do; empty if the class does not know the field.
     """
 
     field: str
@@ -49,10 +49,11 @@ class Fault:
         """Return the line that stands in the message."""
         if not self.field:
             return f"the class as a whole {self.problem}"
+        example = f"; for example: {self.example}" if self.example else ""
         if self.origin is None:
-            return f"{self.field}: {self.variable} {self.problem}; for example: {self.example}"
+            return f"{self.field}: {self.variable} {self.problem}{example}"
         variable = "" if self.variable in str(self.origin) else f"{self.variable}, "
-        return f"{self.field} ({variable}{self.origin}) {self.problem}; for example: {self.example}"
+        return f"{self.field} ({variable}{self.origin}) {self.problem}{example}"
 
 
 def refuse(name: str, environment: Environment, root: Path, faults: Sequence[Fault]) -> ConfigurationError:

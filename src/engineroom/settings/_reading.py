@@ -153,7 +153,10 @@ class Reading:
 
     def _fault_at(self, path: Sequence[str], whole: object, annotation: object, problem: str) -> Fault:
         name = path[0]
-        names = self.names.get(name, Names((name,), (name.upper(),)))
+        if name not in self.names:  # of other settings, which are made while these are, or of nobody's
+            origin = self._origin_of((name,), name) if problem else None
+            return Fault(name, name.upper(), origin, problem or self._why_missing((name,)), "")
+        names = self.names[name]
         is_reachable = len(path) == 1 or bool(self.delimiter)
         parts = [part.upper() for part in path[1:]] if self.delimiter else []
         variables = tuple(self.delimiter.join([variable, *parts]) for variable in names.variables)
