@@ -64,7 +64,8 @@ class _MySQL:
         if token.kind == WORD:
             return sql[token.start : token.end]
         if token.kind == NAME:
-            return sql[token.start + 1 : token.end - 1].replace("``", "`")
+            close = sql[token.end - 1]
+            return sql[token.start + 1 : token.end - 1].replace(close * 2, close)
         # With ANSI_QUOTES a double-quoted string is a name; without it, a name in this place is a syntax error.
         if token.kind == STRING and sql[token.start] == '"':
             return sql[token.start + 1 : token.end - 1].replace('""', '"')

@@ -39,10 +39,18 @@ class Token(NamedTuple):
 
 # Possessive quantifiers keep an unterminated string from being searched twice.
 _PLAIN = {quote: re.compile(f"{quote}(?:[^{quote}]|{quote}{quote})*+{quote}") for quote in "'\"`"}
+_PLAIN["["] = re.compile(r"\[(?:[^]]|]])*+]")
+_BRACKETED = re.compile(r"\[[^]]*+]")  # SQLite ends a name at the first bracket
 _ESCAPED = {quote: re.compile(rf"{quote}(?:[^{quote}\\]|\\.|{quote}{quote})*+{quote}", re.DOTALL) for quote in "'\""}
-_BRACKETED = re.compile(r"\[[^\]]*+\]")
 
 _HIGH = "\x80-\U0010ffff"
+
+
+def _word(match: re.Match[str]) -> Token:
+    # Servers fold ASCII alone: INDEX with a dotless small i is a name to them, and Python would make it the word.
+    word = match[0]
+    return Token(WORD, word.upper() if word.isascii() else word, match.start(), match.end())
+
 
 _POSTGRESQL = re.compile(
     rf"""
@@ -79,7 +87,7 @@ def lex_postgresql(sql: str, *, backslashes: bool) -> tuple[list[Token], bool]:
         if group == "space":
             continue
         if group == "word":
-            tokens.append(Token(WORD, match[0].upper(), start, position))
+            tokens.append(_word(match))
         elif group == "symbol":
             tokens.append(Token(OTHER, match[0], start, position))
         elif group == "comment":
@@ -99,8 +107,7 @@ def lex_postgresql(sql: str, *, backslashes: bool) -> tuple[list[Token], bool]:
 def _postgresql_quoted(sql: str, start: int, opening: str, *, backslashes: bool) -> Token | None:
     """Return the string or name that starts here, or ``None`` if it never ends."""
     if opening.startswith("$"):
-        end = sql.find(opening, start + len(opening))
-        return Token(STRING, "$", start, end + len(opening)) if end >= 0 else None
+        return _dollar_quoted(sql, start, opening)
     style, quote = opening[0].upper(), opening[-1]
     at = start + len(opening) - 1
     if quote == '"':
@@ -117,6 +124,11 @@ def _postgresql_quoted(sql: str, start: int, opening: str, *, backslashes: bool)
             return Token(STRING, style, start, match.end())
         at = more.end()
     return None
+
+
+def _dollar_quoted(sql: str, start: int, tag: str) -> Token | None:
+    end = sql.find(tag, start + len(tag))
+    return Token(STRING, "$", start, end + len(tag)) if end >= 0 else None
 
 
 def _after_nested_comment(sql: str, position: int) -> int:
@@ -153,7 +165,7 @@ def lex_sqlite(sql: str) -> tuple[list[Token], bool]:
         assert match is not None  # noqa: S101 - the last alternative takes any character
         group, start, position = match.lastgroup, position, match.end()
         if group == "word":
-            tokens.append(Token(WORD, match[0].upper(), start, position))
+            tokens.append(_word(match))
         elif group == "symbol":
             tokens.append(Token(OTHER, match[0], start, position))
         elif group == "comment":
@@ -178,27 +190,34 @@ class MySQLReading:
         backslashes: Backslashes in strings are escapes (``NO_BACKSLASH_ESCAPES`` is off).
         ansi_quotes: ``"x"`` is a name, in which a backslash is no escape.
         wide_space: U+00A0 is white space, as it is for a connection in latin1, and no letter, as in utf8mb4.
+        brackets: ``[x]`` is a name (the SQL mode ``MSSQL`` of MariaDB).
+        dollars: ``$tag$...$tag$`` is a string (MySQL 9).
         skipped: The openings of executable comments that this server does not execute: ``!50700``, ``M!``.
     """
 
     backslashes: bool = True
     ansi_quotes: bool = False
     wide_space: bool = False
+    brackets: bool = False
+    dollars: bool = False
     skipped: frozenset[str] = frozenset()
 
 
 @lru_cache
-def _mysql_pattern(*, wide_space: bool) -> re.Pattern[str]:
+def _mysql_pattern(*, wide_space: bool, brackets: bool, dollars: bool) -> re.Pattern[str]:
+    quotes = "['\"`[]" if brackets else "['\"`]"
+    dollar = rf"\$ (?: [A-Za-z_{_HIGH}][A-Za-z0-9_{_HIGH}]*+ )? \$" if dollars else "(?!)"
     space = " \\t\\n\\v\\f\\r" + ("\xa0" if wide_space else "")
     high = "\x80-\x9f\xa1-\U0010ffff" if wide_space else _HIGH
     return re.compile(
         rf"""
     (?P<space> [{space}]++ | \#[^\n]*+ | --(?=[\x00-\x20\x7f{space}]|\Z)[^\n]*+ )
   | (?P<number> \d++\.\d*+ )
+  | (?P<dollar> {dollar} )
   | (?P<word> [A-Za-z0-9_${high}]++ )
   | (?P<comment> /\*(?P<executable> M?!(?:\d{{5,6}})? )? )
   | (?P<close> \*/ )
-  | (?P<quote> ['"`] )
+  | (?P<quote> {quotes} )
   | (?P<other> %\(\w++\)s | %s | @++[A-Za-z0-9_.${high}]*+ )
   | (?P<symbol> . )
         """,
@@ -209,47 +228,53 @@ def _mysql_pattern(*, wide_space: bool) -> re.Pattern[str]:
 def lex_mysql(sql: str, reading: MySQLReading) -> tuple[list[Token], bool]:
     """Return the tokens as this reading has them, and whether the text is whole."""
     tokens: list[Token] = []
-    pattern = _mysql_pattern(wide_space=reading.wide_space)
+    pattern = _mysql_pattern(wide_space=reading.wide_space, brackets=reading.brackets, dollars=reading.dollars)
     position, length, unfolded = 0, len(sql), False
     while position < length:
         match = pattern.match(sql, position)
         assert match is not None  # noqa: S101 - the last alternative takes any character
         # Of nested groups, lastgroup is the outer one, which closes last.
         group, start, position = match.lastgroup, position, match.end()
-        if group == "word":
-            tokens.append(Token(WORD, match[0].upper(), start, position))
-        elif group == "symbol":
-            tokens.append(Token(OTHER, match[0], start, position))
-        elif group == "comment":
+        if group == "space":
+            continue
+        if group == "comment":
             executable = match["executable"]
             if executable and executable not in reading.skipped:
                 unfolded = True
-            else:
-                position = _after_mysql_comment(sql, start + 2, nested=bool(executable))
-        elif group == "close":
-            position = start + 2 if unfolded else start + 1
-            if not unfolded:
-                tokens.append(Token(OTHER, "*", start, position))
+                continue
+            position = _after_mysql_comment(sql, start + 2, nested=bool(executable))
+        elif group == "close" and unfolded:
             unfolded = False
-        elif group == "quote":
-            token = _mysql_quoted(sql, start, match[0], reading)
+        else:
+            token = _mysql_token(sql, match, reading)
             position = token.end if token else -1
-            if token:
-                tokens.append(token)
-        elif group != "space":
-            tokens.append(Token(OTHER, "", start, position))
+            tokens += [token] if token else []
         if position < 0:
             return tokens, False
     return tokens, not unfolded
 
 
+def _mysql_token(sql: str, match: re.Match[str], reading: MySQLReading) -> Token | None:
+    """Return the token that starts here, or ``None`` if it never ends."""
+    start = match.start()
+    if match.lastgroup == "word":
+        return _word(match)
+    if match.lastgroup == "dollar":
+        return _dollar_quoted(sql, start, match[0])
+    if match.lastgroup == "quote":
+        return _mysql_quoted(sql, start, match[0], reading)
+    if match.lastgroup in {"symbol", "close"}:  # outside a comment, */ is two symbols
+        return Token(OTHER, match[0][0], start, start + 1)
+    return Token(OTHER, "", start, match.end())
+
+
 def _mysql_quoted(sql: str, start: int, quote: str, reading: MySQLReading) -> Token | None:
     """Return the string or name that starts here, or ``None`` if it never ends."""
-    escapes = reading.backslashes and quote != "`" and not (quote == '"' and reading.ansi_quotes)
+    escapes = reading.backslashes and quote not in "`[" and not (quote == '"' and reading.ansi_quotes)
     match = (_ESCAPED if escapes else _PLAIN)[quote].match(sql, start)
     if not match:
         return None
-    if quote == "`":
+    if quote in "`[":
         return Token(NAME, quote, start, match.end())
     return Token(STRING, "\\" if escapes else quote, start, match.end())
 

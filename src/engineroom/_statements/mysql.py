@@ -23,18 +23,19 @@ if TYPE_CHECKING:
 __all__ = ["mysql_readings", "read_mysql"]
 
 _HARMLESS = word_set(
-    """( ANALYZE BACKUP BINLOG CACHE CALL CHANGE CHECK CHECKSUM COMMIT DEALLOCATE DELETE DESC DESCRIBE DO EXECUTE EXPLAIN
-    FLUSH GET GRANT HANDLER HELP IMPORT INSERT INSTALL KILL LOAD LOCK OPTIMIZE PURGE RELEASE REPAIR REPLACE RESET
-    RESIGNAL REVOKE ROLLBACK SAVEPOINT SELECT SET SHOW SHUTDOWN SIGNAL START STOP TABLE UNINSTALL UNLOCK UPDATE VALUES
-    WITH XA"""
+    """( ANALYZE BACKUP BINLOG CACHE CALL CHANGE CHECK CHECKSUM COMMIT DEALLOCATE DELETE DESC DESCRIBE DO EXECUTE
+    EXPLAIN FLUSH GET GRANT HANDLER HELP IMPORT INSERT INSTALL KILL LOAD LOCK OPTIMIZE PURGE RELEASE REPAIR REPLACE
+    RESET RESIGNAL REVOKE ROLLBACK SAVEPOINT SELECT SET SHOW SHUTDOWN SIGNAL START STOP TABLE UNINSTALL UNLOCK UPDATE
+    VALUES WITH XA"""
 )
 _NEUTRAL = frozenset({"ALTER", "CREATE", "DROP", "INSERT", "RENAME", "START", "TRUNCATE", "USE"})
 # Words at which a statement may start inside a block: all that can destroy, and those whose own words look like it.
 _IN_BLOCK = frozenset({"ALTER", "CREATE", "DROP", "EXECUTE", "GRANT", "PREPARE", "RENAME", "REVOKE", "TRUNCATE"})
 _BLOCKS = frozenset({"BEGIN", "CASE", "DECLARE", "FOR", "IF", "LOOP", "REPEAT", "WHILE"})
 _DEEPEST = 4
-_MOST_VERSIONS = 24
+_MOST_READINGS = 64
 _OLDEST = 50000
+_DOLLARS = re.compile(r"\$\w*\$")
 _EXECUTABLE = re.compile(r"/\*(M?!(?:\d{5,6})?)")
 
 
@@ -48,21 +49,21 @@ def mysql_readings(
         backslash_escapes: Whether backslashes in strings are escapes; ``None`` if it is not known.
         ansi_quotes: Whether double quotes enclose names; ``None`` if it is not known.
     """
-    escapes = {True, False} if backslash_escapes is None and "\\" in sql else {backslash_escapes is not False}
-    ansi = {True, False} if ansi_quotes is None and "\\" in sql and '"' in sql else {bool(ansi_quotes)}
+    escapes = (True, False) if backslash_escapes is None and "\\" in sql else (backslash_escapes is not False,)
+    ansi = (False, True) if ansi_quotes is None and "\\" in sql and '"' in sql else (bool(ansi_quotes),)
     wide = (False, True) if "\xa0" in sql else (False,)
+    brackets = (False, True) if "[" in sql else (False,)
+    dollars = (False, True) if _DOLLARS.search(sql) else (False,)
     skipped = _skipped(set(_EXECUTABLE.findall(sql))) if "/*" in sql else {frozenset[str]()}
-    if skipped is None:
-        return None
-    ways = product(sorted(escapes, reverse=True), sorted(ansi), wide, sorted(skipped, key=sorted))
-    return [MySQLReading(*way) for way in ways if way[0] or not way[1] or escapes == {False}]
+    readings = [
+        MySQLReading(*way) for way in product(escapes, ansi, wide, brackets, dollars, sorted(skipped, key=sorted))
+    ]
+    return readings if len(readings) <= _MOST_READINGS else None
 
 
-def _skipped(openings: set[str]) -> set[frozenset[str]] | None:
+def _skipped(openings: set[str]) -> set[frozenset[str]]:
     """Return the sets of executable comments that one server or another would not execute."""
     versions = {_version(opening) for opening in openings}
-    if len(versions) > _MOST_VERSIONS:
-        return None
     found = set()
     for server in {max(version, _OLDEST) for version in versions | {0}}:
         newer = {opening for opening in openings if _version(opening) > server}

@@ -98,36 +98,29 @@ def _step_behind(header: Cursor, words: tuple[str, ...]) -> bool:
 def end_of_definition(tokens: Sequence[Token], definition: Definition) -> int:
     """Return the index of the semicolon that ends a definition, or of the end of the text; -1 if it never ends."""
     blocks = ["AS"] if definition.declares else []
-    depth, started, at, before = 0, False, definition.body, ""
-    while at < len(tokens):
+    depth, started, before = 0, False, ""
+    for at in range(definition.body, len(tokens)):
         token = tokens[at]
         word = token.word if token.kind == WORD and before != "." else ""
-        before = token.word
-        at += 1
         depth += {"(": 1, ")": -1}.get(token.word, 0)
-        if depth > 0:
-            continue
-        if token.word == ";" and not blocks:
-            return at - 1
-        if word == "END":
-            if blocks:
-                blocks.pop()
-            if at < len(tokens) and tokens[at].word in _BLOCKS:
-                before = tokens[at].word
-                at += 1
-        elif word in _BLOCKS:
-            starts = not started or _starts_statement(tokens, at - 2, blocks)
-            if word == "BEGIN" and blocks == ["AS"] and definition.kind != "PACKAGE":
-                blocks = [word]
-            elif starts or word == "BEGIN":
-                blocks.append(word)
-            elif word == "CASE":
-                blocks.append(_EXPRESSION)
-            started = True
-        started = started or word in _STATEMENTS
+        if token.word == ";" and depth <= 0 and not blocks:
+            return at
+        # The IF of END IF opens nothing.
+        if depth <= 0 and before != "END":
+            starts = not started or (blocks[-1:] != [_EXPRESSION] and before in _STARTERS)
+            _open_or_close(blocks, word, starts=starts, package=definition.kind == "PACKAGE")
+            started = started or word in _BLOCKS or word in _STATEMENTS
+        before = token.word
     return -1 if blocks else len(tokens)
 
 
-def _starts_statement(tokens: Sequence[Token], before: int, blocks: Sequence[str]) -> bool:
-    in_expression = bool(blocks) and blocks[-1] == _EXPRESSION
-    return not in_expression and before >= 0 and tokens[before].word in _STARTERS
+def _open_or_close(blocks: list[str], word: str, *, starts: bool, package: bool) -> None:
+    """Follow a word of a body into a block or out of one."""
+    if word == "END":
+        del blocks[-1:]
+    elif word == "BEGIN" and blocks == ["AS"] and not package:
+        blocks[0] = word  # the END of this block is the end of the declarations too
+    elif word == "BEGIN" or (word in _BLOCKS and starts):
+        blocks.append(word)
+    elif word == "CASE":
+        blocks.append(_EXPRESSION)

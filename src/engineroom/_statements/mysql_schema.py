@@ -202,7 +202,7 @@ class SchemaReader:
         action.accept("IF", "EXISTS")
         old = action.parts()
         new = action.parts()
-        if not old or not new or old[-1].casefold() != new[-1].casefold():
+        if not old or not new or old[-1].lower() != new[-1].lower():
             self._lose(Destruction("rename column", "rename"), [table], members=[old[-1:]])
 
     def _convert(self, table: ObjectName, action: Cursor) -> None:
