@@ -76,7 +76,7 @@ class Foreign(BaseSettings):
 
 
 def make_foreign() -> Foreign:
-    return Foreign(**{})
+    return Foreign.model_validate({})
 
 
 class Holder(BaseModel):
