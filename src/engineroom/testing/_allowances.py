@@ -87,7 +87,7 @@ class Allowances(NamedTuple):
 
     def with_temporary(self, directory: str | os.PathLike[str]) -> Allowances:
         """Return the same, and what lies in the subdirectories of a directory that pytest empties before each run."""
-        pattern = (*_split(os.path.realpath(directory)), "*", "**")
+        pattern = (*_split(os.path.realpath(directory)), "*", "*", "**")
         return self._replace(patterns=(*self.patterns, pattern))
 
     def _is_tool_file(self, real_path: str) -> bool:

@@ -85,8 +85,8 @@ def judge_connect(database: object, terms: Terms) -> ProtectedDatabase | None:
 
     A file that does not exist yet below a temporary directory belongs to the run from now on.
     """
-    if database in (":memory:", "", b""):
-        return None
+    if not isinstance(database, str | bytes | os.PathLike) or database in (":memory:", "", b""):
+        return None  # sqlite3 itself refuses what is no path
     from engineroom import _identity  # noqa: PLC0415  # a suite that opens no database does not pay for it
 
     opening = _identity.facts_of_sqlite_connect(database, terms.test_names)

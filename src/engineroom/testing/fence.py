@@ -51,6 +51,7 @@ def lower_fence() -> None:
     """Let everything through again; for tests of the fence. The plugin leaves it up until the process exits."""
     _handlers.clear()
     _state.terms = None
+    _state.judged.clear()
 
 
 reset = lower_fence
