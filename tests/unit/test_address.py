@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import asyncpg  # type: ignore[import-untyped]
 import pytest
+from asyncpg.connect_utils import _parse_connect_dsn_and_args  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.engine import URL, make_url
 
 from engineroom._address import (
@@ -762,3 +767,73 @@ def test_strange_arguments_are_unknown_never_an_error(kwargs: dict[str, Any], ar
 
 def test_a_servers_arguments_need_no_environment() -> None:
     assert server_address("postgresql", "psycopg", [], {"dbname": "shop"}, None).database == "shop"
+
+
+# --- connection strings, against the drivers themselves -----------------------------------------------------------
+
+PIECES = [
+    *(
+        "host",
+        "dbname",
+        "user",
+        "port",
+        "=",
+        "=",
+        "'",
+        "\\",
+        "\\'",
+        " ",
+        "\n",
+        "a",
+        "shop",
+        "test_",
+        "localhost",
+        "5432",
+    ),
+    *(":", "@", "/", "?", "&", "%20", "%3D", "%2F", "%00", "%", "[::1]", ",", "hostaddr=1.2.3.4", "dbname=x", "host=b"),
+    *("host=/run/p", "host=a:1,b:2", "database=y", "é", "#", "service=s", "host=a dbname='b c'", "sslmode=require"),
+]
+pieces = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
+schemes = st.sampled_from(["postgresql://", "postgres://"])
+COMPARED = ("host", "hostaddr", "dbname", "service", "user", "password")
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.just("") | schemes, pieces)
+def test_libpq_reads_a_connection_string_as_we_do_or_we_say_nothing(scheme: str, rest: str) -> None:
+    ours = read_conninfo(scheme + rest)
+    try:
+        theirs = conninfo_to_dict(scheme + rest)
+    except (ProgrammingError, UnicodeDecodeError):
+        return  # nobody connects with it
+    if ours is not None:
+        for key in COMPARED:
+            assert ours.get(key, "").strip(",") == str(theirs.get(key, "")).strip(",")
+
+
+@settings(deadline=None, max_examples=500)
+@given(schemes, pieces)
+def test_asyncpg_reads_a_connection_string_as_we_do_or_we_say_nothing(scheme: str, rest: str) -> None:
+    ours = read_asyncpg_dsn(scheme + rest)
+    given_arguments = dict.fromkeys(inspect.signature(_parse_connect_dsn_and_args).parameters)
+    try:
+        addresses, parameters, *_ = _parse_connect_dsn_and_args(
+            **{**given_arguments, "dsn": scheme + rest, "password": "x", "ssl": False}
+        )
+    except (ValueError, LookupError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+        return  # nobody connects with it
+    if ours is not None:
+        if ours.get("database"):
+            assert parameters.database == ours["database"]
+        theirs = [address[0] if isinstance(address, tuple) else address for address in addresses]
+        if "host" in ours:
+            assert [bare(host) for host in theirs] == [bare(host) for host in ours["host"].split(",")]
+
+
+def bare(host: str) -> str:
+    """Return the directory of a socket without what asyncpg adds to it."""
+    return host.partition("/.s.PGSQL.")[0].partition(":")[0].rstrip("/") if host.startswith("/") else host
+
+
+def test_the_private_function_of_asyncpg_that_the_test_relies_on_takes_a_dsn() -> None:
+    assert {"dsn", "password", "ssl"} <= set(inspect.signature(_parse_connect_dsn_and_args).parameters)
