@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "engineroom"
@@ -42,11 +42,13 @@ VARIABLES = {
 
 def hooks_of(module: Path) -> Iterator[str]:
     """Yield the words that the page must have for each hook that a module installs."""
-    for node in ast.walk(ast.parse(module.read_text())):
+    tree = ast.parse(module.read_text())
+    loops = {ast.unparse(node.target): node.iter for node in ast.walk(tree) if isinstance(node, ast.For)}
+    for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            yield from _hooks_of_call(node)
+            yield from _hooks_of_call(node, loops)
         elif isinstance(node, ast.Assign):
-            for target in map(ast.unparse, node.targets):
+            for target in (ast.unparse(target).replace("engine.dialect.", "dialect.") for target in node.targets):
                 yield from [f"`{target}`"] if target.startswith(TARGETS) else []
                 yield from [f"`os.environ[{word}]`" for word in _variables_of(target)]
         elif isinstance(node, ast.FunctionDef):
@@ -61,10 +63,11 @@ def _variables_of(target: str) -> list[str]:
     return [VARIABLES.get(expression, expression)]
 
 
-def _hooks_of_call(node: ast.Call) -> Iterator[str]:
+def _hooks_of_call(node: ast.Call, loops: Mapping[str, ast.expr]) -> Iterator[str]:
     name = ast.unparse(node.func)
     if name in {"event.listen", "event.listens_for"}:
-        yield f"`{ast.literal_eval(node.args[1])}`"
+        events = ast.literal_eval(loops.get(ast.unparse(node.args[1]), node.args[1]))
+        yield from [f"`{name}`" for name in ([events] if isinstance(events, str) else events)]
     yield from [words for call, words in CALLS.items() if name == call or name.endswith(f".{call}")]
 
 
