@@ -7,22 +7,26 @@ Knows when a test begins and ends and whose state a fixture holds; how a state i
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engineroom.errors import LifecycleError
 from engineroom.testing._arrivals import when_imported
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Generator
 
     from engineroom._schema import Build
-    from engineroom.testing.baseline import Baseline
+    from engineroom.testing.baseline import Baseline, Mark
 
 __all__ = ["Isolation", "isolate_tests"]
 
-MARKER_VALUES = ("restore", "none")
+RESTORE, NONE = "restore", "none"
+SECONDS_FOR_KNOWN_LEFT_OVERS = 0.1
+"""How long the tests after the guilty one wait for what it left open; it had its time."""
 
 
 def isolate_tests(config: pytest.Config) -> None:
@@ -30,7 +34,7 @@ def isolate_tests(config: pytest.Config) -> None:
     isolation = Isolation()
     config.pluginmanager.register(isolation, "engineroom-isolation")
     config.add_cleanup(isolation.close)
-    when_imported("engineroom._schema", lambda schema: schema.when_built(isolation.take))
+    when_imported("engineroom._schema", isolation.watch)
 
 
 class Isolation:
@@ -39,18 +43,29 @@ class Isolation:
     def __init__(self) -> None:
         """Start without a database."""
         self._baselines: dict[str, Baseline] = {}
+        self._markers: dict[pytest.Item, str] = {}
+        self._culprits: dict[str, str] = {}
         self._has_run_a_test = False
+        self._is_closed = False
+        self._threads = 0
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Refuse markers that mean nothing before any test runs."""
+        for item in items:
+            marker = item.get_closest_marker("engineroom")
+            if marker is not None:
+                self._markers[item] = _read_marker(marker, item)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Let the test start from the baseline; what was written before the first test belongs to it."""
-        _read_marker(item)
-        for build in self._ready_builds():
-            baseline = self._baselines[str(build.url.database)]
-            if baseline.is_dirty and self._has_run_a_test:
-                baseline.restore()
-            elif baseline.is_dirty:
-                baseline.push(item.session)
+        __tracebackhide__ = True
+        self._threads = threading.active_count()
+        self._build(item)
+        if self._baselines and self._markers.get(item) != NONE:
+            for path, baseline in self._baselines.items():
+                self._start_from(baseline, path, item)
         self._has_run_a_test = True
 
     @pytest.hookimpl(wrapper=True)
@@ -58,11 +73,12 @@ class Isolation:
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, object, object]:
         """Keep what a fixture of a wider scope than one test writes, as long as the fixture."""
+        if request.scope == "function":
+            return (yield)
+        marks = {path: baseline.mark() for path, baseline in self._baselines.items()}
         result = yield
-        if request.scope != "function":
-            for baseline in self._baselines.values():
-                if baseline.is_dirty:
-                    baseline.push(fixturedef)
+        for path, baseline in self._baselines.items():
+            self._push(baseline, fixturedef, marks.get(path))
         return result
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
@@ -73,13 +89,19 @@ class Isolation:
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
         """Undo what the test committed, once its fixtures are gone."""
+        __tracebackhide__ = True
         try:
             return (yield)
         finally:
-            if _read_marker(item) != "none":
-                for baseline in self._baselines.values():
-                    if baseline.is_dirty:
-                        baseline.restore()
+            self._stop_if_not_built(item.session)
+            if self._baselines and self._markers.get(item) != NONE:
+                for path, baseline in self._baselines.items():
+                    self._undo(baseline, path, item)
+
+    def watch(self, schema: Any) -> None:
+        """Take the baseline of each database that is built from now on."""
+        if not self._is_closed:
+            schema.when_built(self.take)
 
     def take(self, build: Build) -> None:
         """Take the baseline of a database that was just built."""
@@ -88,24 +110,82 @@ class Isolation:
         self._baselines[str(build.url.database)] = Baseline(Path(str(build.url.database)))
 
     def close(self) -> None:
-        """Close the connections of the baselines."""
+        """Bring all databases back to what was built, and close the connections of the baselines."""
+        self._is_closed = True
+        schema = sys.modules.get("engineroom._schema")
+        if schema is not None:
+            schema.forget_listener(self.take)
         for baseline in self._baselines.values():
             baseline.close()
         self._baselines.clear()
 
-    def _ready_builds(self) -> Iterable[Build]:
-        """Yield the databases that have a schema, built now if nobody connected yet."""
+    def _build(self, item: pytest.Item) -> None:
+        """Build what has a schema and an engine, if nobody connected yet; the first failure ends the run."""
+        __tracebackhide__ = True
+        schema = sys.modules.get("engineroom._schema")
+        try:
+            for build in () if schema is None else schema.known_builds():
+                build.ensure()
+        except BaseException:
+            self._stop_if_not_built(item.session)
+            raise
+
+    def _stop_if_not_built(self, session: pytest.Session) -> None:
+        """Stop the run after this test: the others would fail for the same reason."""
         schema = sys.modules.get("engineroom._schema")
         for build in () if schema is None else schema.known_builds():
-            build.ensure()
-            yield build
+            if build.failure is not None and not session.shouldstop:
+                session.shouldstop = f"engineroom: the test database of bind {build.bind} could not be built"
+
+    def _start_from(self, baseline: Baseline, path: str, item: pytest.Item) -> None:
+        __tracebackhide__ = True
+        culprit = self._culprits.get(path)
+        if culprit is not None:
+            try:
+                baseline.restore(seconds=SECONDS_FOR_KNOWN_LEFT_OVERS)
+            except LifecycleError:
+                raise _tell_culprit(culprit) from None
+            del self._culprits[path]
+        elif baseline.is_dirty and self._has_run_a_test:
+            baseline.restore()
+        elif baseline.is_dirty:
+            baseline.adopt(item.session)
+
+    def _push(self, baseline: Baseline, owner: object, mark: Mark | None) -> None:
+        if mark is not None:
+            baseline.push(owner, mark)
+        elif baseline.is_dirty or baseline.is_left_open:
+            baseline.adopt(owner)  # the fixture made the first connection
+
+    def _undo(self, baseline: Baseline, path: str, item: pytest.Item) -> None:
+        __tracebackhide__ = True
+        if not baseline.is_dirty and not baseline.is_left_open:
+            return
+        if path in self._culprits:
+            return  # the test did not start, and its error names who is to blame
+        try:
+            baseline.restore()
+            if threading.active_count() > self._threads:
+                baseline.wait_for_quiet(", ".join(sorted(thread.name for thread in threading.enumerate()[1:])))
+        except LifecycleError:
+            self._culprits[path] = item.nodeid
+            raise
 
 
-def _read_marker(item: pytest.Item) -> str:
-    marker = item.get_closest_marker("engineroom")
-    value: str = marker.kwargs.get("isolation", "restore") if marker else "restore"
-    if value not in MARKER_VALUES:
+def _read_marker(marker: pytest.Mark, item: pytest.Item) -> str:
+    value = marker.kwargs.get("isolation")
+    if marker.args or set(marker.kwargs) != {"isolation"} or value not in {RESTORE, NONE}:
+        written = ", ".join([*map(repr, marker.args), *(f"{name}={each!r}" for name, each in marker.kwargs.items())])
         raise pytest.UsageError(
-            f'{item.nodeid}: pytest.mark.engineroom(isolation={value!r}) is not known; write isolation="none".'
+            f"engineroom: {item.nodeid}: the marker engineroom({written}) is not known; "
+            '@pytest.mark.engineroom(isolation="none") leaves what a test commits, isolation="restore" undoes it.'
         )
-    return value
+    return str(value)
+
+
+def _tell_culprit(culprit: str) -> LifecycleError:
+    return LifecycleError(
+        "This test cannot start from the baseline: an earlier one left a transaction open that writes.",
+        why=f"{culprit} took a connection that has neither committed, nor rolled back, nor been closed.",
+        fix=["close the session in that test or its fixture: with session_maker() as session: ..."],
+    )

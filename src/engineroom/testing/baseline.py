@@ -1,26 +1,45 @@
 """The baseline of a test database: the state that every test starts from, and how it is restored.
 
-A baseline is a stack of images. The lowest is the schema with its seed; each fixture of a wider scope than one test
-that wrote puts an image on top, which goes when the fixture goes. Commits are real: any connection of any process may
-have made them. This module serves the databases in memory of a run and knows nothing of pytest.
+A baseline is a stack of layers. The lowest is the schema with its seed; each fixture of a wider scope than one test
+that wrote puts a layer on top, which goes when the fixture goes, also from under others. Commits are real: any
+connection of any process may have made them. This module serves the databases in memory of a run and knows nothing of
+pytest.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import sqlite3
+import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from engineroom.errors import LifecycleError
+from engineroom.testing._image import copy_of, rebase
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Baseline"]
+__all__ = ["Baseline", "Mark"]
 
 SECONDS_FOR_LEFT_OVERS = 2.0
 SECONDS_BETWEEN_TRIES = 0.005
+SECONDS_OF_QUIET = 0.02
+NEVER = -1
+"""A version that SQLite does not give."""
+
+
+class Mark(NamedTuple):
+    """A point in time at which a layer begins.
+
+    Attributes:
+        version: What SQLite said of the commits so far.
+        image: The state, where it was not the baseline: a test had written already.
+    """
+
+    version: int
+    image: sqlite3.Connection | None
 
 
 class _Layer(NamedTuple):
@@ -31,7 +50,7 @@ class _Layer(NamedTuple):
 
 
 class Baseline:
-    """The images of one database in memory, and the one connection that watches and restores it.
+    """The layers of one database in memory, and the one connection that watches and restores it.
 
     SQLite tells a connection by its ``data_version`` whether any other one committed, so that a test which only read
     costs one question. A restore copies the whole image, whatever was written, DDL included.
@@ -41,59 +60,135 @@ class Baseline:
     """
 
     def __init__(self, path: Path) -> None:
-        """Take the present state as the lowest image."""
-        self._keeper = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._keeper.execute("PRAGMA synchronous = OFF").close()
-        self._layers: list[_Layer] = []
+        """Take the present state as the lowest layer."""
+        self._path = path
+        self._open()
+        self._writers: list[object] = []  # fixtures that keep a transaction open which writes
+        self._has_lost_a_layer = False
         self._version = self._read_version()
-        self.push(None)
+        self._layers = [_Layer(None, copy_of(self._keeper))]
 
     @property
     def is_dirty(self) -> bool:
         """Whether anybody committed since the baseline was taken or restored last."""
-        return self._read_version() != self._version
+        return self._has_lost_a_layer or self._version != self._read_version() or self._is_replaced()
 
-    def push(self, owner: object) -> None:
-        """Take the present state as the baseline from now on, until its owner is popped."""
-        image = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        self._version = self._read_version()
-        self._keeper.backup(image)
-        self._layers.append(_Layer(owner, image))
+    @property
+    def is_left_open(self) -> bool:
+        """Whether a transaction that writes is open, other than one that a fixture of a wider scope keeps."""
+        return not self._writers and self._is_locked()
+
+    def mark(self) -> Mark:
+        """Note where a layer begins."""
+        if self._has_lost_a_layer:
+            self.restore()  # a fixture that is set up again, with another parameter, must not meet what it left
+        version = self._read_version()
+        return Mark(version, None if version == self._version else copy_of(self._keeper))
+
+    def push(self, owner: object, since: Mark) -> None:
+        """Take what was written since a mark into the baseline, until its owner is popped.
+
+        Args:
+            owner: Whose state it is.
+            since: What was written before the mark stays out of the layer.
+        """
+        if self._is_locked():
+            self._writers.append(owner)
+        version = self._read_version()
+        if version != since.version:
+            if since.image is None:
+                self._layers.append(_Layer(owner, copy_of(self._keeper)))
+                self._version = version
+            else:
+                now = copy_of(self._keeper)
+                self._layers.append(_Layer(owner, rebase(self._layers[-1].image, since.image, now)))
+                now.close()
+        if since.image is not None:
+            since.image.close()
+
+    def adopt(self, owner: object) -> None:
+        """Take the present state into the baseline, until its owner is popped."""
+        self.push(owner, Mark(NEVER, None))
 
     def pop(self, owner: object) -> None:
-        """Forget the image of an owner, and those that were taken after it; the next restore goes below them."""
-        positions = [index for index, layer in enumerate(self._layers) if layer.owner is owner and index]
-        for layer in self._layers[min(positions, default=len(self._layers)) :]:
-            layer.image.close()
-        if positions:
-            del self._layers[min(positions) :]
-            self._version = -1
+        """Let go of what an owner wrote; the layers above it stay."""
+        if not self._writers and len(self._layers) == 1:
+            return
+        self._writers = [writer for writer in self._writers if writer is not owner]
+        for index in range(len(self._layers) - 1, 0, -1):
+            if self._layers[index].owner is owner:
+                self._remove(index)
 
-    def restore(self) -> None:
+    def restore(self, *, seconds: float = SECONDS_FOR_LEFT_OVERS) -> None:
         """Bring the baseline back.
+
+        Args:
+            seconds: How long a transaction that writes may take to end.
 
         Raises:
             LifecycleError: A connection holds a transaction open that writes, and does not end it.
         """
-        version = self._read_version()
+        if self._is_replaced():
+            self._keeper.close()
+            self._open()
+        self._version = self._read_version()
+        if not self._copy(time.monotonic()):
+            _let_go_of_garbage()
+            if not self._copy(time.monotonic() + seconds):
+                self._version = NEVER
+                raise _left_over(seconds)
+        self._has_lost_a_layer = False
+
+    def wait_for_quiet(self, names: str) -> None:
+        """Restore as long as somebody goes on writing.
+
+        Args:
+            names: Who may be writing, for the message.
+
+        Raises:
+            LifecycleError: It does not end.
+        """
         deadline = time.monotonic() + SECONDS_FOR_LEFT_OVERS
-
-        def give_up_in_time(status: int, _remaining: int, _total: int) -> None:
-            if status in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} and time.monotonic() > deadline:
-                raise _StillWritingError
-
-        try:
-            self._layers[-1].image.backup(self._keeper, progress=give_up_in_time, sleep=SECONDS_BETWEEN_TRIES)
-        except _StillWritingError:
-            raise _left_over() from None
-        self._version = version
+        time.sleep(SECONDS_OF_QUIET)
+        while self.is_dirty:
+            if time.monotonic() > deadline:
+                raise _still_writing(names)
+            self.restore()
+            time.sleep(SECONDS_OF_QUIET)
 
     def close(self) -> None:
-        """Close all connections."""
-        for layer in self._layers:
+        """Bring the schema and the seed back, as far as nobody holds on to the database, and close all connections."""
+        lowest, *above = self._layers
+        with contextlib.suppress(sqlite3.Error):
+            if self.is_dirty or above:
+                self._layers = [lowest]
+                self._copy(time.monotonic())
+        for layer in (lowest, *above):
             layer.image.close()
         with contextlib.suppress(sqlite3.Error):
             self._keeper.close()
+
+    def _open(self) -> None:
+        # Waiting is done here, where a deadline can be kept: SQLite's own would be counted anew at each try.
+        self._keeper = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0)
+        self._keeper.execute("PRAGMA journal_mode = WAL").close()
+        self._keeper.execute("PRAGMA synchronous = OFF").close()
+        self._inode = self._path.stat().st_ino
+
+    def _is_replaced(self) -> bool:
+        """Tell whether the file was removed, as tools that drop a database do, and perhaps made anew."""
+        try:
+            return self._path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
+    def _is_locked(self) -> bool:
+        try:
+            self._keeper.execute("BEGIN IMMEDIATE").close()
+        except sqlite3.OperationalError:
+            return True
+        self._keeper.execute("ROLLBACK").close()
+        return False
 
     def _read_version(self) -> int:
         cursor = self._keeper.execute("PRAGMA data_version")
@@ -101,20 +196,73 @@ class Baseline:
         cursor.close()
         return version
 
+    def _remove(self, index: int) -> None:
+        """Take a layer out, and make those above it anew without its changes."""
+        removed, above = self._layers[index], self._layers[index + 1 :]
+        del self._layers[index:]
+        old = removed.image
+        for layer in above:
+            self._layers.append(_Layer(layer.owner, rebase(self._layers[-1].image, old, layer.image)))
+            old.close()
+            old = layer.image
+        old.close()
+        self._has_lost_a_layer = True
 
-class _StillWritingError(Exception):
+    def _copy(self, deadline: float) -> bool:
+        """Copy the topmost image over the database; False if it was locked until the deadline."""
+
+        def give_up_in_time(status: int, _remaining: int, _total: int) -> None:
+            if status in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} and time.monotonic() >= deadline:
+                raise _LockedError
+
+        try:
+            self._layers[-1].image.backup(self._keeper, progress=give_up_in_time, sleep=SECONDS_BETWEEN_TRIES)
+        except _LockedError:
+            return False
+        return True
+
+
+class _LockedError(Exception):
     """The database stayed locked."""
 
 
-def _left_over() -> LifecycleError:
+def _let_go_of_garbage() -> None:
+    """Free sessions that nobody can reach any more: they end their transaction when they are collected.
+
+    A session is part of a circle, so it lives until Python looks for those. That of a failed test is kept alive by the
+    traceback that pytest leaves in ``sys`` for debuggers until the next test runs.
+    """
+    for name in ("last_exc", "last_value", "last_traceback", "last_type"):
+        if hasattr(sys, name):
+            delattr(sys, name)
+    gc.collect()
+    engines = sys.modules.get("engineroom._engines")
+    for record in () if engines is None else engines.made_engines():
+        abandon = getattr(record.engine.pool, "abandon_closed", None)
+        if abandon is not None:
+            abandon()  # connections of event loops that were closed without notice
+
+
+def _left_over(seconds: float) -> LifecycleError:
     return LifecycleError(
         "A transaction that writes was still open when the test ended.",
         why=(
-            f"the baseline could not be restored within {SECONDS_FOR_LEFT_OVERS:g} seconds, since a connection that "
-            "this test or one of its fixtures took has neither committed, nor rolled back, nor been closed."
+            f"the baseline could not be restored within {seconds:g} seconds, since a connection that the test or one "
+            "of its fixtures took has neither committed, nor rolled back, nor been closed."
         ),
         fix=[
             "close the session in the test or the fixture: with session_maker() as session: ...",
             "wait for the task or the thread that still writes before the test ends",
         ],
+    )
+
+
+def _still_writing(names: str) -> LifecycleError:
+    return LifecycleError(
+        "Something went on writing to the test database after the test ended.",
+        why=(
+            f"the baseline was restored again and again for {SECONDS_FOR_LEFT_OVERS:g} seconds, and each time somebody "
+            f"committed at once; threads that the test left behind: {names}."
+        ),
+        fix=["wait for the task or the thread before the test ends: thread.join()"],
     )

@@ -1,0 +1,237 @@
+"""Builds the schema of a test database, and fills in its seed, at the first connection of the run.
+
+Answers: has the database of this bind been built yet, and who has to wait for it? What ``schema`` and ``seed`` refer to
+and how they are called stands in :mod:`engineroom._schema.sources`. It builds on databases that were found to be
+disposable by others, and does not know what happens to them between tests.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from engineroom._binds import DEFAULT_BIND
+from engineroom._project import BindConfiguration
+from engineroom._schema.sources import Source
+from engineroom.errors import InvalidSettingError, LifecycleError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import URL, Engine
+
+    from engineroom._project import Project
+
+__all__ = [
+    "Build",
+    "build_before_first_connection",
+    "configuration_of",
+    "forget_listener",
+    "known_builds",
+    "reset",
+    "when_built",
+]
+
+SECONDS_TO_WAIT = 30.0
+
+
+class Build:
+    """The one build of a bind's test database in this process.
+
+    Args:
+        bind: The name of the bind.
+        url: The URL of the database, for a sync driver.
+        configuration: What it is built from.
+
+    Attributes:
+        failure: What the build failed with.
+    """
+
+    def __init__(self, bind: str, url: URL, configuration: BindConfiguration) -> None:
+        """Remember what is to be built; nothing is imported yet."""
+        self.bind = bind
+        self.url = url
+        self.configuration = configuration
+        self.failure: BaseException | None = None
+        self._builders: WeakSet[threading.Thread] = WeakSet()
+        self._is_done = threading.Event()
+        self._mutex = threading.Lock()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the database is built, or could not be."""
+        return self._is_done.is_set()
+
+    def ensure(self) -> None:
+        """Build the database, if nobody did; who connects while another thread builds waits for it.
+
+        Raises:
+            InvalidSettingError: The schema or the seed cannot be used, or the build failed before.
+            LifecycleError: Another thread builds, and does not get on.
+            Exception: What the schema or the seed raised, to the one who asked first.
+        """
+        __tracebackhide__ = True
+        if self.is_done and self.failure is None:
+            return
+        if not self.is_done and threading.current_thread() in self._builders:
+            return  # the schema connects by the application's own engines
+        if not self.is_done and self._mutex.acquire(blocking=False):
+            try:
+                if not self.is_done:
+                    self._build()
+            finally:
+                self._mutex.release()
+        if not self._is_done.wait(SECONDS_TO_WAIT):
+            raise self._tell_endless()
+        if self.failure is not None:
+            raise self._tell_failure() from self.failure
+
+    def admit_child(self, child: threading.Thread) -> None:
+        """Let a thread connect while the database is built, if one that builds it starts that thread."""
+        if threading.current_thread() in self._builders:
+            self._builders.add(child)
+
+    def _build(self) -> None:
+        __tracebackhide__ = True
+        try:
+            with self._building():
+                for reference, role in ((self.configuration.schema, "schema"), (self.configuration.seed, "seed")):
+                    if reference:
+                        Source(self.bind, self.url, role, reference).apply()
+                for notify in tuple(_listeners):
+                    notify(self)
+        except BaseException as error:
+            self.failure = error
+            raise
+        finally:
+            self._is_done.set()
+
+    @contextmanager
+    def _building(self) -> Iterator[None]:
+        """Let the connections of this thread pass, and those of threads that it starts."""
+        __tracebackhide__ = True
+        self._builders.add(threading.current_thread())
+        _starts.watch(self)
+        try:
+            yield
+        finally:
+            _starts.release(self)
+            self._builders.clear()
+
+    def _tell_endless(self) -> LifecycleError:
+        return LifecycleError(
+            f"The test database of bind {self.bind} was not built within {SECONDS_TO_WAIT:g} seconds.",
+            why="another thread builds it and does not get on, perhaps since it waits for this one: a thread that was "
+            "there before the build may not connect until it is finished.",
+            fix=["let what schema and seed refer to connect in their own thread, or in threads that they start"],
+        )
+
+    def _tell_failure(self) -> InvalidSettingError:
+        what = self.configuration.schema or self.configuration.seed
+        return InvalidSettingError(
+            f"The test database of bind {self.bind} could not be built from {what}.",
+            why=f"that failed at the first connection of this run with {type(self.failure).__name__}.",
+            fix=["mend what that first error says"],
+        )
+
+
+class _ThreadStarts:
+    """Sees which thread starts which, while something is built; Python keeps no record of it."""
+
+    def __init__(self) -> None:
+        self._builds: list[Build] = []
+        self._mutex = threading.Lock()
+        self._start = threading.Thread.start
+
+    def watch(self, build: Build) -> None:
+        with self._mutex:
+            if not self._builds:
+                self._start = start = threading.Thread.start
+
+                @wraps(start)
+                def start_and_tell(thread: threading.Thread) -> None:
+                    for each in tuple(self._builds):
+                        each.admit_child(thread)
+                    start(thread)
+
+                threading.Thread.start = start_and_tell  # type: ignore[method-assign]
+            self._builds.append(build)
+
+    def release(self, build: Build) -> None:
+        with self._mutex:
+            self._builds.remove(build)
+            if not self._builds:
+                threading.Thread.start = self._start  # type: ignore[method-assign]
+
+
+_starts = _ThreadStarts()
+_builds: dict[str, Build] = {}  # by the path of the database
+_listeners: list[Callable[[Build], None]] = []
+
+
+def configuration_of(project: Project, bind: str) -> BindConfiguration:
+    """Return what a bind's test database is built from."""
+    if bind == DEFAULT_BIND:
+        return BindConfiguration(project.schema, project.seed)
+    return project.binds.get(bind, BindConfiguration())
+
+
+def known_builds() -> tuple[Build, ...]:
+    """Return the builds of all databases that have a schema, done or not."""
+    return tuple(_builds.values())
+
+
+def when_built(notify: Callable[[Build], None]) -> None:
+    """Have something called for each database when it is built, before anybody else may connect to it."""
+    _listeners.append(notify)
+    for build in known_builds():
+        if build.is_done and build.failure is None:
+            notify(build)
+
+
+def forget_listener(notify: Callable[[Build], None]) -> None:
+    """Call this no more."""
+    if notify in _listeners:
+        _listeners.remove(notify)
+
+
+def reset() -> None:
+    """Forget all builds and listeners; for tests."""
+    _builds.clear()
+    _listeners.clear()
+
+
+def build_before_first_connection(engine: Engine, bind: str, url: URL, configuration: BindConfiguration) -> Build:
+    """Have the database built before an engine's first connection.
+
+    Args:
+        engine: The engine; its dialect and its pool are changed.
+        bind: The bind that it belongs to.
+        url: The URL of the database for a sync driver.
+        configuration: What it is built from.
+
+    Returns:
+        The build, shared by all engines of the bind.
+    """
+    build = _builds.setdefault(str(url.database), Build(bind, url, configuration))
+    _connect_when_built(engine.dialect, build)
+    if not build.is_done:
+        # Earlier than the dialect: the schema may use this very engine, while a pool of one connection counts the one
+        # that waits here, and a pool for each event loop would let the builder's loop wait for its turn.
+        _connect_when_built(engine.pool, build)
+    return build
+
+
+def _connect_when_built(place: Any, build: Build) -> None:
+    connect = place.connect
+
+    @wraps(connect)
+    def connect_when_built(*arguments: Any, **options: Any) -> Any:
+        __tracebackhide__ = True
+        build.ensure()
+        return connect(*arguments, **options)
+
+    place.connect = connect_when_built
