@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DROPPED = ("APP_ENV", "FLASK_ENV", "PYTEST_", "ENGINEROOM_", "TEST_", "COVERAGE_FILE")
+FEW_PLUGINS = " ".join(
+    f"-p no:{name}" for name in ("anyio", "asyncio", "hypothesispytest", "platformdirs", "pytest_cov", "randomly")
+)
+MODES: dict[str, tuple[str, ...]] = {"in one process": (), "with two workers": ("-n2",)}
 COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed|warnings?)")
 
 
@@ -34,6 +38,21 @@ class Outcome:
         """The numbers of the last line: ``{"passed": 2}``."""
         last = [line for line in self.out.splitlines() if COUNT.search(line)][-1:]
         return {word.removesuffix("s"): int(number) for line in last for number, word in COUNT.findall(line)}
+
+    @property
+    def failed(self) -> set[str]:
+        """The names of the tests in the short summary that failed, or whose setup or teardown did."""
+        return set(re.findall(r"^(?:FAILED|ERROR) \S+::(\w+)", self.out, re.MULTILINE))
+
+    @property
+    def refusals(self) -> list[str]:
+        """The section of the summary that lists what was refused: its lines."""
+        lines = self.out.splitlines()
+        starts = [number for number, line in enumerate(lines) if "= engineroom: the fence refused =" in line]
+        if not starts:
+            return []
+        rest = lines[starts[-1] + 1 :]
+        return rest[: next((number for number, line in enumerate(rest) if line.startswith(("=", "engineroom:"))), None)]
 
     @property
     def own_lines(self) -> list[str]:
@@ -70,11 +89,15 @@ class SmallProject:
         path.write_text(textwrap.dedent(text))
         return self
 
-    def pytest(self, *arguments: str, program: tuple[str, ...] = ("-m", "pytest"), **environ: str) -> Outcome:
+    def pytest(self, *arguments: str, **environ: str) -> Outcome:
         """Run pytest in the project, as a person in a shell would."""
+        return self.python("-m", "pytest", *self.arguments, *arguments, **environ)
+
+    def python(self, *arguments: str, **environ: str) -> Outcome:
+        """Run Python in the project."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
         done = subprocess.run(
-            [sys.executable, *program, *self.arguments, *arguments],
+            [sys.executable, *arguments],
             cwd=self.root,
             env={**kept, "TMPDIR": str(self.temporary), **self.environ, **environ},
             capture_output=True,
@@ -98,20 +121,24 @@ def make_database(path: Path, *, journal_mode: str = "delete") -> Path:
     return path
 
 
-@pytest.fixture
-def lone_project(tmp_path: Path) -> SmallProject:
-    """Return a project with a development database, whose tests run in one process."""
-    root, temporary = tmp_path / "shop", tmp_path / "temporary"
+def make_project(directory: Path, arguments: tuple[str, ...] = ()) -> SmallProject:
+    """Make a project with a development database, and a temporary directory of its own beside it."""
+    root, temporary = directory / "shop", directory / "temporary"
     root.mkdir()
     temporary.mkdir()
-    project = SmallProject(root, temporary)
-    project.write_text("pyproject.toml", "[tool.pytest.ini_options]\naddopts = '-p no:randomly'\n")
+    project = SmallProject(root, temporary, arguments)
+    project.write_text("pyproject.toml", f"[tool.pytest.ini_options]\naddopts = {FEW_PLUGINS!r}\n")
     make_database(project.database)
     return project
 
 
-@pytest.fixture(params=[(), ("-n2",)], ids=["in one process", "with two workers"])
-def project(request: pytest.FixtureRequest, lone_project: SmallProject) -> SmallProject:
-    """Return the same, once for one process and once for two xdist workers."""
-    lone_project.arguments = request.param
-    return lone_project
+@pytest.fixture
+def lone_project(tmp_path: Path) -> SmallProject:
+    """Return a project whose tests run in one process."""
+    return make_project(tmp_path)
+
+
+@pytest.fixture(params=list(MODES.values()), ids=list(MODES))
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> SmallProject:
+    """Return a project, once for one process and once for two xdist workers."""
+    return make_project(tmp_path, request.param)

@@ -7,6 +7,7 @@ with its reason, so that a test can list them and a page can show them.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["TOOL_FILES", "Allowances", "ToolFile"]
+__all__ = ["TOOL_FILES", "Allowances", "ToolFile", "is_cleanup_of_pytest"]
 
 SQLITE_PREFIX = "sqlite:///"
 
@@ -50,6 +51,28 @@ TOOL_FILES: tuple[ToolFile, ...] = (
     ToolFile(("ms-playwright", "**"), "Playwright's browsers and their profiles"),
 )
 """Every file that is free for being a tool's own, under any directory."""
+
+
+_OLD_RUN = re.compile(r"(?P<place>.*/pytest-of-[^/]+)/pytest-\d+/?")
+_GARBAGE = re.compile(r"(?P<place>.*/pytest-of-[^/]+)/garbage-[^/]+/?")
+
+
+def is_cleanup_of_pytest(source: object, target: object) -> bool:
+    """Tell whether a rename is pytest's own: it moves the directory of an old run aside before it removes it.
+
+    pytest keeps the temporary directories of its last runs and removes older ones at its end (``pathlib.py``,
+    ``maybe_delete_a_numbered_dir``). What a test left there may be called anything, and is meant to go.
+
+    Example:
+        >>> is_cleanup_of_pytest("/tmp/pytest-of-ada/pytest-7", "/tmp/pytest-of-ada/garbage-3f")
+        True
+        >>> is_cleanup_of_pytest("/srv/shop", "/tmp/pytest-of-ada/garbage-3f")
+        False
+    """
+    if not isinstance(source, str | os.PathLike) or not isinstance(target, str | os.PathLike):
+        return False
+    old, garbage = _OLD_RUN.fullmatch(os.fsdecode(source)), _GARBAGE.fullmatch(os.fsdecode(target))
+    return old is not None and garbage is not None and old["place"] == garbage["place"]
 
 
 class Allowances(NamedTuple):
