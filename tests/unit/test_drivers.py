@@ -62,7 +62,6 @@ SYNC = {
     "postgresql+psycopg_async://h/shop": "postgresql+psycopg://h/shop",
     "postgresql+psycopg2://h/shop": "postgresql+psycopg2://h/shop",
     "postgresql+asyncpg://h/shop": "postgresql+psycopg://h/shop",
-    "postgresql+pg8000://h/shop": "postgresql+pg8000://h/shop",
     "mysql://h/shop": "mysql+mysqldb://h/shop",
     "mysql+pymysql://h/shop": "mysql+pymysql://h/shop",
     "mysql+mysqldb://h/shop": "mysql+mysqldb://h/shop",
@@ -82,7 +81,6 @@ ASYNC = {
     "postgresql+psycopg_async://h/shop": "postgresql+psycopg_async://h/shop",
     "postgresql+psycopg2://h/shop": "postgresql+asyncpg://h/shop",
     "postgresql+asyncpg://h/shop": "postgresql+asyncpg://h/shop",
-    "postgresql+pg8000://h/shop": "postgresql+asyncpg://h/shop",
     "mysql://h/shop": "mysql+aiomysql://h/shop",
     "mysql+pymysql://h/shop": "mysql+aiomysql://h/shop",
     "mysql+mysqldb://h/shop": "mysql+aiomysql://h/shop",
@@ -95,6 +93,8 @@ UNKNOWN = [
     "oracle+oracledb://h/shop",
     "mssql+aioodbc://h/shop",
     "sqlite+pysqlcipher://:pw@/shop.db",
+    "postgresql+pg8000://h/shop",
+    "postgresql+psycopg2cffi://h/shop",
     "postgresql+pygresql://h/shop",
     "mysql+mysqlconnector://h/shop",
     "nonsense://h/shop",
@@ -161,7 +161,6 @@ def test_the_best_driver_that_is_installed_is_taken(twin: Twin, url: str, instal
             ['pip install "engineroom[psycopg2]"'],
         ),
         (sync_twin, "mysql+mysqldb://h/shop", "The driver mysqldb is not installed.", ["pip install mysqlclient"]),
-        (sync_twin, "postgresql+pg8000://h/shop", "The driver pg8000 is not installed.", ["pip install pg8000"]),
         (
             async_twin,
             "postgresql+psycopg_async://h/shop",
@@ -313,6 +312,12 @@ def test_every_option_of_libpq_stays_with_libpq(driver: str) -> None:
     check(sync_twin, f"postgresql+{driver}", query, query, {})
 
 
+def test_psycopg_has_the_same_options_sync_and_async() -> None:
+    check(sync_twin, "postgresql+psycopg_async", "new=1&database=shop", "new=1&dbname=shop", {})
+    check(async_twin, "postgresql+psycopg_async", "new=1&database=shop", "new=1&dbname=shop", {})
+    check(async_twin, "postgresql+psycopg", "new=1&database=shop", "new=1&dbname=shop", {})
+
+
 def test_the_url_decides_nothing_where_it_names_no_driver() -> None:
     check(sync_twin, "postgresql", "sslmode=require&new_option=1", "sslmode=require&new_option=1", {})
     check(sync_twin, "postgresql", "ssl=require", "sslmode=require", {})
@@ -433,6 +438,16 @@ def test_the_drivers_of_mysql_take_over_each_others_options(
 def test_a_file_of_options_stays_where_it_means_the_same() -> None:
     url = make_url("mysql+pymysql://h/shop?read_default_file=/x")
     assert async_twin(url, is_installed={"asyncmy"}.__contains__).url == url.set(drivername="mysql+asyncmy")
+
+
+@pytest.mark.parametrize("drivername", ["mysql", "mysql+mysqldb"])
+def test_a_socket_beside_a_host_means_another_server_to_mysqldb(drivername: str) -> None:
+    url = make_url(f"{drivername}://db.example.org/shop?unix_socket=/run/my.sock")
+    with pytest.raises(InvalidSettingError, match="The option unix_socket of"):
+        async_twin(url, is_installed={"aiomysql"}.__contains__)
+    for host in ("localhost", ""):
+        choice = async_twin(url.set(host=host), is_installed={"aiomysql"}.__contains__)
+        assert choice.url == url.set(host=host, drivername="mysql+aiomysql")
 
 
 # --- against the drivers as they are ------------------------------------------------------------------------------

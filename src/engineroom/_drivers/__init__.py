@@ -23,30 +23,29 @@ __all__ = ["ASYNC_TWINS", "MODULES", "SYNC_TWINS", "DriverChoice", "async_twin",
 MODULES: Mapping[str, str] = {"mysqldb": "MySQLdb", "pysqlite": "sqlite3"}
 """The module of a driver, where it is not called as SQLAlchemy calls the driver."""
 
-DISTRIBUTIONS: Mapping[str, str] = {
-    "mysqldb": "mysqlclient",
-    **{driver: driver for driver in ("aiosqlite", "psycopg2cffi", "pg8000")},
-}
+DISTRIBUTIONS: Mapping[str, str] = {"mysqldb": "mysqlclient", "aiosqlite": "aiosqlite"}
 """What to install for a driver that is no extra of engineroom."""
 
 POSTGRESQL_SYNC: Mapping[str, tuple[str, ...]] = {
     "": ("psycopg", "psycopg2"),
     "asyncpg": ("psycopg", "psycopg2"),
     "psycopg_async": ("psycopg",),
-    **{driver: (driver,) for driver in ("psycopg", "psycopg2", "psycopg2cffi", "pg8000")},
+    "psycopg": ("psycopg",),
+    "psycopg2": ("psycopg2",),
 }
 POSTGRESQL_ASYNC: Mapping[str, tuple[str, ...]] = {
     "": ("psycopg", "asyncpg"),
     "psycopg": ("psycopg",),
     "psycopg_async": ("psycopg_async",),
     "asyncpg": ("asyncpg",),
-    **dict.fromkeys(("psycopg2", "psycopg2cffi", "pg8000"), ("asyncpg", "psycopg")),
+    "psycopg2": ("asyncpg", "psycopg"),
 }
 MYSQL_SYNC: Mapping[str, tuple[str, ...]] = {
     "": ("mysqldb", "pymysql"),
     "aiomysql": ("pymysql",),
     "asyncmy": ("pymysql",),
-    **{driver: (driver,) for driver in ("mysqldb", "pymysql")},
+    "mysqldb": ("mysqldb",),
+    "pymysql": ("pymysql",),
 }
 MYSQL_ASYNC: Mapping[str, tuple[str, ...]] = {
     "aiomysql": ("aiomysql",),
@@ -205,9 +204,10 @@ def _take_over(url: URL, backend: str, driver: str, candidate: str) -> DriverCho
         # A plain URL stays plain: it is what people write, and what they know from messages.
         return DriverChoice(url if driver != "aiosqlite" else url.set(drivername="sqlite"))
     drivername = f"{backend}+{candidate}"
-    if candidate not in DRIVER_OPTIONS:
+    target = candidate.removesuffix("_async")
+    if target not in DRIVER_OPTIONS:
         return DriverChoice(url.set(drivername=drivername))
-    query, connect_args = translate(url.query, driver, candidate)
+    query, connect_args = translate(url.query, driver.removesuffix("_async"), target, host=url.host)
     return DriverChoice(url.set(drivername=drivername, query=query), connect_args)
 
 

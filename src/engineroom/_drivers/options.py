@@ -59,13 +59,16 @@ class Option:
     reason: str = NO_SUCH_OPTION
 
 
-def translate(query: Mapping[str, str | Sequence[str]], source: str, target: str) -> tuple[Query, dict[str, Any]]:
+def translate(
+    query: Mapping[str, str | Sequence[str]], source: str, target: str, *, host: str | None = None
+) -> tuple[Query, dict[str, Any]]:
     """Return the query and the ``connect_args`` that say to the target what the query says to the source.
 
     Args:
         query: The query of the URL.
         source: The driver that it was written for; empty where it names none.
         target: The driver that it shall serve.
+        host: The host that the URL names outside the query.
 
     Returns:
         The query and the arguments.
@@ -79,7 +82,7 @@ def translate(query: Mapping[str, str | Sequence[str]], source: str, target: str
     """
     options = DRIVER_OPTIONS[target]
     places: dict[str, dict[str, Any]] = {"query": {}, "argument": {}, "server_settings": {}, "dsn": {}, "nowhere": {}}
-    for key, value in _prepared(query, source, target).items():
+    for key, value in _prepared(query, source, target, host).items():
         option = options.get(key)
         if option is None and source not in {target, ""}:
             raise Untranslatable(key, "engineroom does not know what it calls this option")
@@ -110,14 +113,14 @@ def _value(key: str, value: str | Sequence[str], option: Option) -> object:
         raise Untranslatable(key, option.reason) from None
 
 
-def _prepared(query: Mapping[str, str | Sequence[str]], source: str, target: str) -> Query:
+def _prepared(query: Mapping[str, str | Sequence[str]], source: str, target: str, host: str | None) -> Query:
     """Return the query with what takes more than one option to tell put right."""
     if target == "asyncpg":
         return _prepared_for_asyncpg(dict(query))
     if target in {"psycopg", "psycopg2"}:
         return _prepared_for_libpq(dict(query))
     if target in MYSQL_NAMES and target != source:
-        return _prepared_for_mysql(dict(query), source, target)
+        return _prepared_for_mysql(dict(query), source, target, host)
     return dict(query)
 
 
@@ -149,7 +152,9 @@ def _prepared_for_libpq(query: Query) -> Query:
     return {key: value for key, value in query.items() if key not in tuned}
 
 
-def _prepared_for_mysql(query: Query, source: str, target: str) -> Query:
+def _prepared_for_mysql(query: Query, source: str, target: str, host: str | None) -> Query:
+    if "unix_socket" in query and source in {"", "mysqldb"} and query.get("host", host) not in {None, "", "localhost"}:
+        raise Untranslatable("unix_socket", "it would dial the socket, while mysqldb dials the host")
     for key in query.keys() & {"read_default_file", "read_default_group"}:
         if (source == "aiomysql") != (target == "aiomysql"):
             raise Untranslatable(key, "for aiomysql alone the file wins over the URL")
