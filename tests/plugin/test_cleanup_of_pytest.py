@@ -6,11 +6,14 @@ import os
 import sqlite3
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from engineroom.testing._allowances import is_cleanup_of_pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SUITE = """
 import sqlite3
@@ -61,13 +64,17 @@ def test_a_database_of_an_old_run_is_still_not_opened(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "target"),
     [
-        pytest.param("/srv/shop", "/var/tmp/pytest-of-ada/garbage-1", id="another directory moved there"),
-        pytest.param("/var/tmp/pytest-of-ada/pytest-1", "/srv/garbage-1", id="the run's directory moved elsewhere"),
-        pytest.param("/var/tmp/pytest-of-eve/pytest-1", "/var/tmp/pytest-of-ada/garbage-1", id="from one user to another"),
-        pytest.param("/var/tmp/pytest-of-ada/pytest-1/shop.db", "/var/tmp/pytest-of-ada/garbage-1", id="one file of a run"),
-        pytest.param("/var/tmp/pytest-of-ada/pytest-1", 7, id="no path"),
+        pytest.param("/srv/shop", "/scratch/pytest-of-ada/garbage-1", id="another directory moved there"),
+        pytest.param("/scratch/pytest-of-ada/pytest-1", "/srv/garbage-1", id="the run's directory moved elsewhere"),
         pytest.param(
-            b"/var/tmp/pytest-of-ada/pytest-1", "/var/tmp/pytest-of-ada/garbage-1", id="bytes, which pytest never uses"
+            "/scratch/pytest-of-eve/pytest-1", "/scratch/pytest-of-ada/garbage-1", id="from one user to another"
+        ),
+        pytest.param(
+            "/scratch/pytest-of-ada/pytest-1/shop.db", "/scratch/pytest-of-ada/garbage-1", id="one file of a run"
+        ),
+        pytest.param("/scratch/pytest-of-ada/pytest-1", 7, id="no path"),
+        pytest.param(
+            b"/scratch/pytest-of-ada/pytest-1", "/scratch/pytest-of-ada/garbage-1", id="bytes, which pytest never uses"
         ),
     ],
 )
