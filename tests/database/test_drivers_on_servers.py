@@ -214,13 +214,17 @@ def test_a_first_command_of_mysqls_drivers_switches_the_database(driver: str, se
     assert ask_async(DriverChoice(harmless), "SELECT DATABASE()") == (address_of(harmless).database,)
 
 
-def test_for_aiomysql_a_file_of_options_wins_over_the_url(server_database: MakeDatabase, tmp_path: Path) -> None:
+@pytest.mark.parametrize("driver", ["pymysql", *ASYNC_MARIADB])
+def test_for_aiomysql_alone_a_file_of_options_wins_over_the_url(
+    driver: str, server_database: MakeDatabase, tmp_path: Path
+) -> None:
     url = server_database("mariadb")
     file = tmp_path / "my.cnf"
-    file.write_text("[client]\ndatabase = information_schema\n")
-    by_file = url.set(drivername="mariadb+aiomysql").update_query_dict({"read_default_file": str(file)})
-    assert ask_async(DriverChoice(by_file), "SELECT DATABASE()") == ("information_schema",)
-    assert address_of(by_file).switched
+    file.write_text("[client]\ndatabase = information_schema\ninit-command = USE mysql\n")
+    by_file = url.set(drivername=f"mariadb+{driver}").update_query_dict({"read_default_file": str(file)})
+    answer = (ask if driver == "pymysql" else ask_async)(DriverChoice(by_file), "SELECT DATABASE()")
+    assert answer == ("information_schema" if driver == "aiomysql" else url.database,)
+    assert address_of(by_file).switched is (driver == "aiomysql")
 
 
 @pytest.mark.parametrize("driver", ["pymysql", *ASYNC_MARIADB])

@@ -364,10 +364,11 @@ def test_a_first_command_that_may_do_more_leaves_the_database_open(backend: str,
 
 
 SWITCHING_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
-    ("mysql+pymysql://localhost/test_a", {"read_default_file": "~/.my.cnf"}),
+    ("mysql+pymysql://localhost", {"read_default_file": "~/.my.cnf"}),
+    ("mysql+mysqldb://localhost/test_a", {"read_default_file": "~/.my.cnf"}),
     ("mysql+aiomysql://localhost/test_a", {"read_default_file": "~/.my.cnf"}),
-    ("mysql+pymysql://localhost/test_a?read_default_file=/etc/my.cnf", {}),
-    ("mysql+pymysql://localhost/test_a?read_default_group=client", {}),
+    ("mysql+aiomysql://localhost/test_a?read_default_file=/etc/my.cnf", {}),
+    ("mysql+asyncmy://localhost/?read_default_group=client", {}),
     ("mysql+mysqlconnector://localhost/test_a?option_files=/etc/my.cnf", {}),
     ("mysql+mysqlconnector://localhost/test_a", {"failover": ({"host": "db"},)}),
     ("mysql+asyncmy://localhost/test_a", {"sock": object()}),
@@ -555,6 +556,14 @@ def test_a_url_reads_the_same_where_its_driver_is_missing(
     assert before.database == "shop" or backend == "sqlite"
 
 
+@pytest.mark.parametrize("driver", ["pymysql", "asyncmy"])
+@pytest.mark.parametrize("option", ["read_default_file=~/.my.cnf", "read_default_group=shop"])
+def test_an_option_file_that_only_fills_in_has_a_say_in_the_host_alone(driver: str, option: str) -> None:
+    address = address_of(make_url(f"mysql+{driver}://localhost/shop?{option}"))
+    assert (address.database, address.service, address.switched) == ("shop", True, False)
+    assert not is_local(address, {})
+
+
 # --- here or elsewhere --------------------------------------------------------------------------------------------
 
 LOCAL_HOSTS = ["localhost", "LOCALHOST", "localhost.", "127.0.0.1", "127.1.2.3", "::1", "[::1]", "::ffff:127.0.0.1"]
@@ -659,7 +668,7 @@ def test_the_twin_has_the_prefix_and_nothing_else_changed(url: str, twin: str) -
         "postgresql+psycopg://localhost/?dbname=host%3Ddb",
         "mysql+pymysql://localhost/shop?db=other",
         "mysql+pymysql://localhost/shop?init_command=USE%20other",
-        "mysql+pymysql://localhost/shop?read_default_file=/etc/my.cnf",
+        "mysql+aiomysql://localhost/shop?read_default_file=/etc/my.cnf",
         "oracle+oracledb://localhost/shop",
     ],
 )

@@ -22,7 +22,7 @@ class Address:
         hosts: What is really dialled: numeric addresses, host names, paths of unix sockets. Empty for the driver's
             default.
         switched: Whether the arguments leave open which database is reached in the end.
-        service: Whether a connection service file has a say in what is dialled.
+        service: Whether a connection service file, or an option file, has a say in what is dialled.
 
     Example:
         >>> Address("postgresql", "psycopg", "shop", hosts=("localhost",)).switched

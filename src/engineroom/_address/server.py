@@ -24,10 +24,13 @@ SOCKET_KEYS = ("unix_socket", "unix_sock")
 OPENING_KEYS = frozenset(
     {
         # Each of these brings in settings, or a connection, from a place that the arguments do not show.
-        *("read_default_file", "read_default_group", "default_file", "default_group", "option_files", "option_groups"),
-        *("failover", "sock", "odbc_connect"),
+        *("default_file", "default_group", "option_files", "option_groups", "failover", "sock", "odbc_connect"),
     },
 )
+FILE_KEYS = ("read_default_file", "read_default_group")
+ARGUMENT_BEFORE_FILE = frozenset({"pymysql", "asyncmy"})
+"""Drivers for which an option file only fills in what the arguments leave out. It may hold no command for them."""
+
 HARMLESS_STATEMENT = re.compile(r"\s*(?:SET\s+(?!STATEMENT\b).*)?\Z", re.IGNORECASE | re.DOTALL)
 SUSPECT_WORD = re.compile(r"\bUSE\b|/\*|\\", re.IGNORECASE)
 
@@ -46,14 +49,14 @@ def server_address(
         ('/run/mysqld.sock',)
     """
     settings = _settings(driver, args, kwargs)
-    if settings is None or _is_switched(settings):
+    if settings is None or _is_switched(driver, settings):
         return unknown_address(backend, driver)
     names = {settings[key] if isinstance(settings[key], str) else None for key in NAME_KEYS if settings.get(key)}
-    service = bool(settings.get("service") or (backend == "postgresql" and (environ or {}).get("PGSERVICE")))
+    service = _has_file(backend, settings, environ)
     hosts = _hosts(driver, settings)
     if not names and backend == "postgresql" and not service:
         names = _default_names(settings, environ)
-    if not names and backend != "postgresql":
+    if not names and backend != "postgresql" and not service:
         return Address(backend, driver, None, hosts=hosts)
     name = names.pop() if len(names) == 1 else None
     if name is None or (backend == "postgresql" and looks_like_conninfo(name)):
@@ -109,9 +112,18 @@ def _settings(driver: str, args: Sequence[object], kwargs: Mapping[str, Any]) ->
     return {**settings, **given}
 
 
-def _is_switched(settings: Mapping[str, Any]) -> bool:
+def _has_file(backend: str, settings: Mapping[str, Any], environ: Mapping[str, str] | None) -> bool:
+    """Tell whether the driver fills in what is missing from a service file or an option file."""
+    if backend == "postgresql":
+        return bool(settings.get("service") or (environ or {}).get("PGSERVICE"))
+    return any(settings.get(key) for key in FILE_KEYS)
+
+
+def _is_switched(driver: str, settings: Mapping[str, Any]) -> bool:
     """Tell whether something in the settings may lead to another database than the one they name."""
     if any(settings.get(key) for key in OPENING_KEYS):
+        return True
+    if driver not in ARGUMENT_BEFORE_FILE and any(settings.get(key) for key in FILE_KEYS):
         return True
     # asyncpg sends these as parameters of the start-up packet, where the last "database" holds.
     server_settings = settings.get("server_settings") or {}
