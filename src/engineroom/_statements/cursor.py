@@ -128,9 +128,15 @@ class Cursor:
 
     def accept(self, *words: str) -> bool:
         """Step over these words if they come next, all of them and in this order."""
-        if any(self.word(ahead) != word for ahead, word in enumerate(words)):
+        at = self.at
+        if at + len(words) > self.stop:
             return False
-        self.at += len(words)
+        for word in words:
+            token = self.tokens[at]
+            if token.word != word or token.kind in {NAME, STRING}:
+                return False
+            at += 1
+        self.at = at
         return True
 
     def accept_any(self, words: Collection[str]) -> str:

@@ -44,24 +44,27 @@ _BRACKETED = re.compile(r"\[[^]]*+]")  # SQLite ends a name at the first bracket
 _ESCAPED = {quote: re.compile(rf"{quote}(?:[^{quote}\\]|\\.|{quote}{quote})*+{quote}", re.DOTALL) for quote in "'\""}
 
 _HIGH = "\x80-\U0010ffff"
+_NOTHING = frozenset({"line", "end"})
 
 
-def _word(match: re.Match[str]) -> Token:
+def _word(text: str, start: int, end: int) -> Token:
     # Servers fold ASCII alone: INDEX with a dotless small i is a name to them, and Python would make it the word.
-    word = match[0]
-    return Token(WORD, word.upper() if word.isascii() else word, match.start(), match.end())
+    return Token(WORD, text.upper() if text.isascii() else text, start, end)
 
 
 _POSTGRESQL = re.compile(
     rf"""
-    (?P<space> [ \t\n\r\f\v]++ | --[^\r\n]*+ )
-  | (?P<prefixed> (?: [EeBbXx] | [Uu]& )' | [Uu]&" )
+    [ \t\n\r\f\v]*+ (?:
+    (?P<prefixed> (?: [EeBbXx] | [Uu]& )' | [Uu]&" )
   | (?P<word> [A-Za-z_{_HIGH}][A-Za-z0-9_${_HIGH}]*+ )
   | (?P<comment> /\* )
   | (?P<quote> ['"] )
   | (?P<dollar> \$ (?: [A-Za-z_{_HIGH}][A-Za-z0-9_{_HIGH}]*+ )? \$ )
   | (?P<other> %\(\w++\)s | %s | \$?\d++(?:\.\d*+)? )
+  | (?P<line> --[^\r\n]*+ )
   | (?P<symbol> . )
+  | (?P<end> \Z )
+    )
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -82,20 +85,19 @@ def lex_postgresql(sql: str, *, backslashes: bool) -> tuple[list[Token], bool]:
     position, length = 0, len(sql)
     while position < length:
         match = _POSTGRESQL.match(sql, position)
-        assert match is not None  # noqa: S101 - the last alternative takes any character
-        group, start, position = match.lastgroup, position, match.end()
-        if group == "space":
-            continue
+        assert match is not None  # noqa: S101 - one of the alternatives takes any character
+        group = match.lastgroup or ""
+        start, position = match.span(group)
         if group == "word":
-            tokens.append(_word(match))
+            tokens.append(_word(sql[start:position], start, position))
         elif group == "symbol":
-            tokens.append(Token(OTHER, match[0], start, position))
+            tokens.append(Token(OTHER, sql[start], start, position))
         elif group == "comment":
             position = _after_nested_comment(sql, position)
         elif group == "other":
             tokens.append(Token(OTHER, "", start, position))
-        else:
-            token = _postgresql_quoted(sql, start, match[0], backslashes=backslashes)
+        elif group not in _NOTHING:
+            token = _postgresql_quoted(sql, start, match[group], backslashes=backslashes)
             position = token.end if token else -1
             if token:
                 tokens.append(token)
@@ -145,12 +147,15 @@ def _after_nested_comment(sql: str, position: int) -> int:
 
 _SQLITE = re.compile(
     rf"""
-    (?P<space> [ \t\n\r\f\v]++ | --[^\n]*+ )
-  | (?P<word> [A-Za-z_{_HIGH}][A-Za-z0-9_${_HIGH}]*+ )
+    [ \t\n\r\f\v]*+ (?:
+    (?P<word> [A-Za-z_{_HIGH}][A-Za-z0-9_${_HIGH}]*+ )
   | (?P<comment> /\* )
   | (?P<quote> ['"`[] )
   | (?P<other> [0-9][0-9.]*+ | [@:#$?][A-Za-z0-9_${_HIGH}]++ )
+  | (?P<line> --[^\n]*+ )
   | (?P<symbol> . )
+  | (?P<end> \Z )
+    )
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -162,23 +167,25 @@ def lex_sqlite(sql: str) -> tuple[list[Token], bool]:
     position, length = 0, len(sql)
     while position < length:
         match = _SQLITE.match(sql, position)
-        assert match is not None  # noqa: S101 - the last alternative takes any character
-        group, start, position = match.lastgroup, position, match.end()
+        assert match is not None  # noqa: S101 - one of the alternatives takes any character
+        group = match.lastgroup or ""
+        start, position = match.span(group)
         if group == "word":
-            tokens.append(_word(match))
+            tokens.append(_word(sql[start:position], start, position))
         elif group == "symbol":
-            tokens.append(Token(OTHER, match[0], start, position))
+            tokens.append(Token(OTHER, sql[start], start, position))
         elif group == "comment":
             end = sql.find("*/", position)
             position = end + 2 if end >= 0 else length
         elif group == "other":
             tokens.append(Token(OTHER, "", start, position))
         elif group == "quote":
-            quoted = (_BRACKETED if match[0] == "[" else _PLAIN[match[0]]).match(sql, start)
+            quote = sql[start]
+            quoted = (_BRACKETED if quote == "[" else _PLAIN[quote]).match(sql, start)
             if not quoted:
                 return tokens, False
             position = quoted.end()
-            tokens.append(Token(STRING if match[0] == "'" else NAME, match[0], start, position))
+            tokens.append(Token(STRING if quote == "'" else NAME, quote, start, position))
     return tokens, True
 
 
@@ -211,15 +218,18 @@ def _mysql_pattern(*, wide_space: bool, brackets: bool, dollars: bool) -> re.Pat
     high = "\x80-\x9f\xa1-\U0010ffff" if wide_space else _HIGH
     return re.compile(
         rf"""
-    (?P<space> [{space}]++ | \#[^\n]*+ | --(?=[\x00-\x20\x7f{space}]|\Z)[^\n]*+ )
-  | (?P<number> \d++\.\d*+ )
+    [{space}]*+ (?:
+    (?P<number> \d++\.\d*+ )
   | (?P<dollar> {dollar} )
   | (?P<word> [A-Za-z0-9_${high}]++ )
   | (?P<comment> /\*(?P<executable> M?!(?:\d{{5,6}})? )? )
   | (?P<close> \*/ )
   | (?P<quote> {quotes} )
   | (?P<other> %\(\w++\)s | %s | @++[A-Za-z0-9_.${high}]*+ )
+  | (?P<line> \#[^\n]*+ | --(?=[\x00-\x20\x7f{space}]|\Z)[^\n]*+ )
   | (?P<symbol> . )
+  | (?P<end> \Z )
+    )
         """,
         re.VERBOSE | re.DOTALL,
     )
@@ -232,10 +242,11 @@ def lex_mysql(sql: str, reading: MySQLReading) -> tuple[list[Token], bool]:
     position, length, unfolded = 0, len(sql), False
     while position < length:
         match = pattern.match(sql, position)
-        assert match is not None  # noqa: S101 - the last alternative takes any character
+        assert match is not None  # noqa: S101 - one of the alternatives takes any character
         # Of nested groups, lastgroup is the outer one, which closes last.
-        group, start, position = match.lastgroup, position, match.end()
-        if group == "space":
+        group = match.lastgroup or ""
+        start, position = match.span(group)
+        if group in _NOTHING:
             continue
         if group == "comment":
             executable = match["executable"]
@@ -246,7 +257,7 @@ def lex_mysql(sql: str, reading: MySQLReading) -> tuple[list[Token], bool]:
         elif group == "close" and unfolded:
             unfolded = False
         else:
-            token = _mysql_token(sql, match, reading)
+            token = _mysql_token(sql, group, start, position, reading)
             position = token.end if token else -1
             tokens += [token] if token else []
         if position < 0:
@@ -254,18 +265,17 @@ def lex_mysql(sql: str, reading: MySQLReading) -> tuple[list[Token], bool]:
     return tokens, not unfolded
 
 
-def _mysql_token(sql: str, match: re.Match[str], reading: MySQLReading) -> Token | None:
+def _mysql_token(sql: str, group: str, start: int, end: int, reading: MySQLReading) -> Token | None:
     """Return the token that starts here, or ``None`` if it never ends."""
-    start = match.start()
-    if match.lastgroup == "word":
-        return _word(match)
-    if match.lastgroup == "dollar":
-        return _dollar_quoted(sql, start, match[0])
-    if match.lastgroup == "quote":
-        return _mysql_quoted(sql, start, match[0], reading)
-    if match.lastgroup in {"symbol", "close"}:  # outside a comment, */ is two symbols
-        return Token(OTHER, match[0][0], start, start + 1)
-    return Token(OTHER, "", start, match.end())
+    if group == "word":
+        return _word(sql[start:end], start, end)
+    if group == "dollar":
+        return _dollar_quoted(sql, start, sql[start:end])
+    if group == "quote":
+        return _mysql_quoted(sql, start, sql[start], reading)
+    if group in {"symbol", "close"}:  # outside a comment, */ is two symbols
+        return Token(OTHER, sql[start], start, start + 1)
+    return Token(OTHER, "", start, end)
 
 
 def _mysql_quoted(sql: str, start: int, quote: str, reading: MySQLReading) -> Token | None:

@@ -68,7 +68,7 @@ def read_header(cursor: Cursor) -> Definition | None:
         found = _step_behind(header, ("DO",) if kind == "EVENT" else ("FOR", "EACH", "ROW"))
         if header.accept_any(("FOLLOWS", "PRECEDES")):
             header.parts()
-        return Definition(kind, database, header.at) if found or kind == "TRIGGER" else None
+        return Definition(kind, database, header.at) if found else None
     header.skip_group()
     if header.accept("RETURN"):
         header.at += 1

@@ -21,13 +21,13 @@ __all__ = ["DESTRUCTIVE", "SchemaReader"]
 DESTRUCTIVE = frozenset({"DROP", "TRUNCATE", "RENAME"})
 
 _SPELLINGS = {"TABLES": "TABLE", "SCHEMA": "DATABASE", "DATABASES": "DATABASE", "VIEWS": "VIEW"}
-_LONG_KINDS = (
-    ("PACKAGE", "BODY"),
-    ("LOGFILE", "GROUP"),
-    ("RESOURCE", "GROUP"),
-    ("SPATIAL", "REFERENCE", "SYSTEM"),
-    ("UNDO", "TABLESPACE"),
-)
+_LONG_KINDS = {
+    "PACKAGE": (("PACKAGE", "BODY"),),
+    "LOGFILE": (("LOGFILE", "GROUP"),),
+    "RESOURCE": (("RESOURCE", "GROUP"),),
+    "SPATIAL": (("SPATIAL", "REFERENCE", "SYSTEM"),),
+    "UNDO": (("UNDO", "TABLESPACE"),),
+}
 _ASKED = {"TABLE": "table", "SEQUENCE": "sequence"}
 _SERVER_WIDE = frozenset(
     {"CATALOG", "LOGFILE GROUP", "RESOURCE GROUP", "ROLE", "SERVER", "SPATIAL REFERENCE SYSTEM", "TABLESPACE"}
@@ -257,7 +257,7 @@ class SchemaReader:
 
 def _kind(cursor: Cursor) -> str:
     """Step over the words that say what kind of object follows."""
-    for words in _LONG_KINDS:
+    for words in _LONG_KINDS.get(cursor.word(), ()):
         if cursor.accept(*words):
             return " ".join(words)
     kind = cursor.word()

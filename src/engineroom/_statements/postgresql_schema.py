@@ -19,23 +19,29 @@ __all__ = ["DESTRUCTIVE", "SchemaReader"]
 
 DESTRUCTIVE = frozenset({"DROP", "TRUNCATE", "RENAME", "DETACH", "REASSIGN"})
 
-_LONG_KINDS = (
-    ("MATERIALIZED", "VIEW"),
-    ("FOREIGN", "TABLE"),
-    ("FOREIGN", "DATA", "WRAPPER"),
-    ("EVENT", "TRIGGER"),
-    ("ACCESS", "METHOD"),
-    ("TEXT", "SEARCH", "CONFIGURATION"),
-    ("TEXT", "SEARCH", "DICTIONARY"),
-    ("TEXT", "SEARCH", "PARSER"),
-    ("TEXT", "SEARCH", "TEMPLATE"),
-    ("OPERATOR", "CLASS"),
-    ("OPERATOR", "FAMILY"),
-    ("USER", "MAPPING"),
-    ("PROCEDURAL", "LANGUAGE"),
-    ("LARGE", "OBJECT"),
-    ("DEFAULT", "PRIVILEGES"),
-)
+_LONG_KINDS = {
+    "MATERIALIZED": (("MATERIALIZED", "VIEW"),),
+    "FOREIGN": (
+        ("FOREIGN", "TABLE"),
+        ("FOREIGN", "DATA", "WRAPPER"),
+    ),
+    "EVENT": (("EVENT", "TRIGGER"),),
+    "ACCESS": (("ACCESS", "METHOD"),),
+    "TEXT": (
+        ("TEXT", "SEARCH", "CONFIGURATION"),
+        ("TEXT", "SEARCH", "DICTIONARY"),
+        ("TEXT", "SEARCH", "PARSER"),
+        ("TEXT", "SEARCH", "TEMPLATE"),
+    ),
+    "OPERATOR": (
+        ("OPERATOR", "CLASS"),
+        ("OPERATOR", "FAMILY"),
+    ),
+    "USER": (("USER", "MAPPING"),),
+    "PROCEDURAL": (("PROCEDURAL", "LANGUAGE"),),
+    "LARGE": (("LARGE", "OBJECT"),),
+    "DEFAULT": (("DEFAULT", "PRIVILEGES"),),
+}
 _TABLES = frozenset({"TABLE", "FOREIGN TABLE"})
 _ASKED = {
     "TABLE": "table",
@@ -231,7 +237,7 @@ class SchemaReader:
 
 def _kind(cursor: Cursor) -> str:
     """Step over the words that say what kind of object follows."""
-    for words in _LONG_KINDS:
+    for words in _LONG_KINDS.get(cursor.word(), ()):
         if cursor.accept(*words):
             return " ".join(words)
     kind = cursor.word()

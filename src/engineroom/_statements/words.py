@@ -20,17 +20,19 @@ Dialect = Literal["postgresql", "mysql", "mariadb", "sqlite"]
 # ALTER stands for all that only it can introduce: DROP COLUMN, RENAME, SET SCHEMA, DETACH, EXCHANGE, CHANGE, CONVERT.
 # A digit may stand right before a word (/*!50000DROP*/), and only ASCII letters make a word longer: U+00A0 is a space
 # to some connections.
-_POSTGRESQL = re.compile(r"(?<![a-z_$])(?:drop|truncate|alter|reassign)(?![a-z0-9_$])")
+_POSTGRESQL = re.compile(r"(?<![a-z_$])(?:drop|truncate|alter|rename|reassign)(?![a-z0-9_$])")
 _DO = re.compile(r"(?<![a-z0-9_$.])do(?![a-z0-9_])(?!\s+(?:nothing|update|instead|also)\b)")
 _MYSQL = re.compile(
     r"(?<![a-z_$])(?:drop|truncate|alter|rename|immediate|prepare|replace(?!\s*+\(|\s++into\b))(?![a-z0-9_$])"
 )
 _SQLITE = re.compile(r"(?<![a-z_$])(?:drop|alter|writable_schema)(?![a-z0-9_$])")
+# One statement that starts so is about rows, whatever words its values and names hold; a second one needs a semicolon.
+_ROWS = re.compile(r"\s*+(?:select|insert|update|delete|merge|replace|with)(?![\w$])")
 
 
 def _postgresql(lowered: str) -> bool:
     if (
-        "drop" in lowered or "truncate" in lowered or "alter" in lowered or "reassign" in lowered
+        "drop" in lowered or "truncate" in lowered or "alter" in lowered or "rename" in lowered or "reassign" in lowered
     ) and _POSTGRESQL.search(lowered):
         return True
     # A DO block may hold anything, also spelled with escapes. It starts a statement: the text, after a comment, or
@@ -76,7 +78,12 @@ def holds_destructive_word(sql: str, dialect: Dialect) -> bool:
     Example:
         >>> holds_destructive_word("SELECT id, dropped_at FROM users", "postgresql")
         False
-        >>> holds_destructive_word("SELECT 'drop by'", "postgresql")
+        >>> holds_destructive_word("UPDATE users SET name = 'drop'", "postgresql")
+        False
+        >>> holds_destructive_word("CREATE TABLE users (id int) -- do not drop", "postgresql")
         True
     """
-    return _LOOKS[dialect](sql.lower())
+    lowered = sql.lower()
+    if not _LOOKS[dialect](lowered):
+        return False
+    return ";" in lowered.rstrip("; \t\r\n") or _ROWS.match(lowered) is None

@@ -1,0 +1,394 @@
+"""The judge of statements: the tables of texts without a server, and all that a finding tells besides."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from engineroom._statements import KINDS, Destruction, ObjectName, judge_text
+from engineroom._statements.destruction import Findings
+
+if TYPE_CHECKING:
+    from engineroom._statements import Dialect
+
+FILES: dict[Dialect, str] = {
+    "postgresql": "postgresql.toml",
+    "mysql": "mariadb.toml",
+    "mariadb": "mariadb.toml",
+    "sqlite": "sqlite.toml",
+}
+ROWS = Path(__file__).parents[1] / "statement_rows"
+TABLES: dict[Dialect, list[dict[str, Any]]] = {
+    dialect: tomllib.loads((ROWS / file).read_text("utf-8"))["rows"] for dialect, file in FILES.items()
+}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "row"),
+    [pytest.param(dialect, row, id=f"{dialect}: {row['is']}") for dialect, rows in TABLES.items() for row in rows],
+)
+def test_a_text_destroys_what_the_table_says(dialect: Dialect, row: dict[str, Any]) -> None:
+    judged = judge_text(row["sql"], dialect)
+    assert [str(loss) for loss in judged] == row.get("destroys", [])
+    assert {loss.kind for loss in judged} <= set(KINDS)
+
+
+@pytest.mark.parametrize("dialect", TABLES)
+def test_the_rows_of_a_table_have_names_of_their_own(dialect: Dialect) -> None:
+    names = [row["is"] for row in TABLES[dialect]]
+    assert len(names) == len(set(names))
+
+
+def one(sql: str, dialect: Dialect = "postgresql") -> Destruction:
+    (loss,) = judge_text(sql, dialect)
+    return loss
+
+
+@pytest.mark.parametrize(
+    ("sql", "dialect", "kind"),
+    [
+        ("DROP TABLE a", "postgresql", "drop"),
+        ("TRUNCATE a", "postgresql", "truncate"),
+        ("ALTER TABLE a RENAME TO b", "postgresql", "rename"),
+        ("ALTER TABLE a SET SCHEMA b", "postgresql", "move"),
+        ("ALTER TABLE a DETACH PARTITION b FINALIZE", "postgresql", "detach"),
+        ("REASSIGN OWNED BY a TO b", "postgresql", "reassign"),
+        ("DO $$ BEGIN EXECUTE a; END $$", "postgresql", "unreadable"),
+        ("CREATE OR REPLACE TABLE a (i int)", "mariadb", "replace"),
+        ("ALTER TABLE a CONVERT PARTITION p TO TABLE b", "mariadb", "convert"),
+        ("ALTER TABLE a DISCARD TABLESPACE", "mysql", "discard"),
+        ("ALTER TABLE a TRUNCATE PARTITION p", "mysql", "truncate"),
+        ("PRAGMA writable_schema = 1", "sqlite", "writable-schema"),
+    ],
+)
+def test_a_finding_has_a_stable_kind(sql: str, dialect: Dialect, kind: str) -> None:
+    assert one(sql, dialect).kind == kind
+
+
+def test_every_kind_is_found_by_some_row() -> None:
+    found = {loss.kind for dialect, rows in TABLES.items() for row in rows for loss in judge_text(row["sql"], dialect)}
+    assert found == set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("sql", "dialect", "database"),
+    [
+        ("DROP TABLE a", "postgresql", None),
+        ("DROP TABLE other.a", "postgresql", None),
+        ("DROP DATABASE a", "postgresql", "a"),
+        ('DROP DATABASE "A"', "postgresql", "A"),
+        ("DROP DATABASE A", "postgresql", "a"),
+        ("ALTER DATABASE a RENAME TO b", "postgresql", "a"),
+        ("DROP DATABASE A", "mariadb", "A"),
+        ("DROP TABLE a", "mariadb", None),
+        ("DROP TABLE other.a", "mariadb", "other"),
+        ("ALTER TABLE other.a DROP b", "mysql", "other"),
+        ("USE first; USE other; TRUNCATE a", "mysql", "other"),
+        ("BEGIN NOT ATOMIC DROP TABLE other.a; END", "mariadb", "other"),
+        ("DROP TABLE other.a", "sqlite", "other"),
+        ("DROP TABLE MAIN.a", "sqlite", None),
+    ],
+)
+def test_a_finding_names_the_database_that_is_reached(sql: str, dialect: Dialect, database: str | None) -> None:
+    assert one(sql, dialect).database == database
+
+
+def test_an_exchange_of_partitions_takes_from_both_tables() -> None:
+    losses = judge_text("ALTER TABLE a EXCHANGE PARTITION p WITH TABLE other.b", "mariadb")
+    assert [(loss.database, loss.objects) for loss in losses] == [(None, ("a.p",)), ("other", ("other.b",))]
+
+
+@pytest.mark.parametrize(
+    ("sql", "dialect"),
+    [
+        ("DROP ROLE a", "postgresql"),
+        ("DROP USER a", "postgresql"),
+        ("DROP GROUP IF EXISTS a", "postgresql"),
+        ("DROP TABLESPACE a", "postgresql"),
+        ("DROP OWNED BY a", "postgresql"),
+        ("REASSIGN OWNED BY a TO b", "postgresql"),
+        ("DROP DATABASE %s", "postgresql"),
+        ("DROP USER a@b", "mysql"),
+        ("DROP ROLE a", "mariadb"),
+        ("DROP SERVER a", "mariadb"),
+        ("DROP TABLESPACE a", "mysql"),
+        ("DROP UNDO TABLESPACE a", "mysql"),
+        ("DROP LOGFILE GROUP a", "mysql"),
+        ("DROP RESOURCE GROUP a", "mysql"),
+        ("DROP SPATIAL REFERENCE SYSTEM 1", "mysql"),
+        ("ALTER TABLESPACE a DROP DATAFILE 'b'", "mysql"),
+        ("CREATE OR REPLACE USER a", "mariadb"),
+        ("CREATE OR REPLACE SERVER a FOREIGN DATA WRAPPER mysql OPTIONS (HOST 'b')", "mariadb"),
+        ("DROP DATABASE %s", "mariadb"),
+    ],
+)
+def test_what_belongs_to_no_database_is_told_apart(sql: str, dialect: Dialect) -> None:
+    loss = one(sql, dialect)
+    assert loss.server_wide
+    assert loss.database is None
+    assert loss.ask == ()
+
+
+def test_an_account_is_shown_without_its_password() -> None:
+    loss = one("CREATE OR REPLACE USER 'app'@'%' IDENTIFIED BY 'secret'", "mariadb")
+    assert loss.objects == ("'app'@'%'",)
+    assert "secret" not in repr(loss)
+
+
+@pytest.mark.parametrize(
+    ("sql", "cascade"),
+    [
+        ("DROP TABLE a CASCADE", True),
+        ("DROP TABLE a RESTRICT", False),
+        ("DROP TABLE a", False),
+        ("TRUNCATE a RESTART IDENTITY CASCADE", True),
+        ("ALTER TABLE a DROP b CASCADE", True),
+        ("ALTER TABLE a DROP CONSTRAINT b CASCADE", True),
+        ("DROP SCHEMA a CASCADE", True),
+    ],
+)
+def test_a_cascade_is_told(sql: str, cascade: bool) -> None:
+    assert one(sql).cascade is cascade
+
+
+def asked(sql: str, dialect: Dialect = "postgresql") -> list[tuple[str, ...]]:
+    return [(name.kind, *name.parts) for loss in judge_text(sql, dialect) for name in loss.ask]
+
+
+@pytest.mark.parametrize(
+    ("sql", "dialect", "expected"),
+    [
+        ("DROP TABLE a, b.C", "postgresql", [("table", "a"), ("table", "b", "c")]),
+        ('DROP TABLE "A"', "postgresql", [("table", "A")]),
+        ("DROP FOREIGN TABLE a", "postgresql", [("table", "a")]),
+        ("DROP VIEW a", "postgresql", [("view", "a")]),
+        ("DROP SEQUENCE a", "postgresql", [("sequence", "a")]),
+        ("DROP TYPE a", "postgresql", [("type", "a")]),
+        ("DROP DOMAIN a", "postgresql", [("type", "a")]),
+        ("DROP TABLE a, pg_temp.b", "postgresql", [("table", "a")]),
+        ("TRUNCATE a", "postgresql", [("table", "a")]),
+        ("ALTER TABLE a DROP b", "postgresql", [("table", "a")]),
+        ("ALTER TABLE a DROP b, DROP c", "postgresql", [("table", "a"), ("table", "a")]),
+        ("ALTER TABLE a RENAME TO b", "postgresql", [("table", "a")]),
+        ("ALTER TABLE a RENAME b TO c", "postgresql", [("table", "a")]),
+        ("ALTER TABLE a SET SCHEMA b", "postgresql", [("table", "a")]),
+        ("ALTER TYPE a DROP ATTRIBUTE b", "postgresql", [("type", "a")]),
+        ("ALTER INDEX a RENAME TO b", "postgresql", [("index", "a")]),
+        ("ALTER TABLE a DETACH PARTITION b", "postgresql", [("table", "b")]),
+        ("DROP TRIGGER a ON b.c", "postgresql", [("table", "b", "c")]),
+        ("ALTER TABLE a.b DROP CONSTRAINT c CASCADE", "postgresql", [("constraint", "a", "b", "c")]),
+        ("DROP TABLE a; DROP TABLE b", "postgresql", [("table", "a"), ("table", "b")]),
+        ("CREATE TABLE a (i int); INSERT INTO a VALUES (1); DROP TABLE a", "postgresql", [("table", "a")]),
+        ("ALTER TABLE a DROP b; ALTER TABLE a DROP c", "postgresql", [("table", "a"), ("table", "a")]),
+        ("DROP TABLE a, b.c", "mariadb", [("table", "a"), ("table", "b", "c")]),
+        ("DROP TABLE A WAIT 5 RESTRICT", "mariadb", [("table", "A")]),
+        ("DROP SEQUENCE a", "mariadb", [("sequence", "a")]),
+        ("TRUNCATE TABLE a", "mysql", [("table", "a")]),
+        ("ALTER TABLE a DROP b", "mysql", [("table", "a")]),
+        ("ALTER TABLE a RENAME b", "mysql", [("table", "a")]),
+        ("RENAME TABLE a TO b", "mysql", [("base table", "a")]),
+        ("CREATE OR REPLACE TABLE a (i int)", "mariadb", [("base table", "a")]),
+        ("ALTER TABLE a CONVERT TABLE b TO PARTITION p", "mariadb", [("base table", "b")]),
+        ("USE shop; DROP TABLE a", "mariadb", [("table", "shop", "a")]),
+        ("USE shop; DROP TABLE b.a", "mariadb", [("table", "b", "a")]),
+        ("EXECUTE IMMEDIATE 'DROP TABLE a'", "mariadb", [("table", "a")]),
+        ("DROP TABLE a", "sqlite", [("table", "a")]),
+        ("ALTER TABLE a.b DROP c", "sqlite", [("table", "a", "b")]),
+    ],
+)
+def test_what_only_the_catalogue_knows_is_to_be_asked(
+    sql: str, dialect: Dialect, expected: list[tuple[str, ...]]
+) -> None:
+    assert asked(sql, dialect) == expected
+
+
+@pytest.mark.parametrize(
+    ("sql", "dialect"),
+    [
+        # Roles, functions and databases are never temporary, or say so.
+        ("DROP SCHEMA a", "postgresql"),
+        ("DROP FUNCTION a()", "postgresql"),
+        ("DROP DATABASE a", "postgresql"),
+        ("DROP EXTENSION a", "postgresql"),
+        ("ALTER SCHEMA a RENAME TO b", "postgresql"),
+        ("DROP VIEW a", "mariadb"),
+        ("DROP TRIGGER a", "mariadb"),
+        ("ALTER TABLE a DROP PARTITION p", "mariadb"),
+        # What stands behind the name is not understood.
+        ("DROP TABLE a b", "postgresql"),
+        ("DROP TABLE pg_temp.a b", "postgresql"),
+        ("TRUNCATE a SOMEHOW", "postgresql"),
+        ("ALTER TABLE a DROP b SOMEHOW", "postgresql"),
+        ("DROP TABLE a b", "mariadb"),
+        ("TRUNCATE a SOMEHOW", "mariadb"),
+        ("ALTER TABLE a DROP b SOMEHOW", "mariadb"),
+        # The name cannot be read.
+        ("DROP TABLE %s", "postgresql"),
+        ("DROP TABLE %(name)s", "mysql"),
+        ("DROP TABLE", "sqlite"),
+        # The name may mean something else by then.
+        ("SET search_path = b; DROP TABLE a", "postgresql"),
+        ("SELECT set_config('search_path', 'b', false); DROP TABLE a", "postgresql"),
+        ("INSERT INTO b SELECT set_config('search_path', 'b', false); DROP TABLE a", "postgresql"),
+        ("SELECT f(); DROP TABLE a", "postgresql"),
+        ("ROLLBACK; DROP TABLE a", "postgresql"),
+        ("CALL f(); DROP TABLE a", "mariadb"),
+        ("SELECT 1; DROP TABLE a", "sqlite"),
+        # In a block it may run again.
+        ("DO $$ BEGIN DROP TABLE a; END $$", "postgresql"),
+        ("BEGIN NOT ATOMIC DROP TABLE a; END", "mariadb"),
+        ("WHILE 1 DO DROP TABLE a; END WHILE", "mariadb"),
+        ("CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO DROP TABLE a", "mariadb"),
+    ],
+)
+def test_no_question_is_asked_whose_answer_would_not_hold(sql: str, dialect: Dialect) -> None:
+    losses = judge_text(sql, dialect)
+    assert losses
+    assert asked(sql, dialect) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "dialect", "last"),
+    [
+        ("DROP TABLE a; DROP TABLE a", "postgresql", "drop table a"),
+        ("DROP TABLE pg_temp.a; DROP TABLE a", "postgresql", "drop table a"),
+        ("DROP TABLE b.a; DROP TABLE a", "postgresql", "drop table a"),
+        ("ALTER TABLE pg_temp.a RENAME TO b; DROP TABLE a", "postgresql", "drop table a"),
+        ("ALTER TABLE a RENAME TO b; DROP TABLE b", "postgresql", "drop table b"),
+        ("ALTER TABLE a SET SCHEMA b; DROP TABLE a", "postgresql", "drop table a"),
+        ("DROP TEMPORARY TABLE a; DROP TABLE A", "mariadb", "drop table A"),
+        ("RENAME TABLE a TO b; DROP TABLE b", "mysql", "drop table b"),
+        ("ALTER TABLE a RENAME b; DROP TABLE b", "mysql", "drop table b"),
+        ("DROP TABLE temp.a; DROP TABLE a", "sqlite", "drop table a"),
+        ("ALTER TABLE a RENAME TO b; DROP TABLE b", "sqlite", "drop table b"),
+    ],
+)
+def test_a_name_that_the_text_took_before_is_not_asked_about(sql: str, dialect: Dialect, last: str) -> None:
+    loss = judge_text(sql, dialect)[-1]
+    assert str(loss) == last
+    assert loss.ask == ()
+
+
+@pytest.mark.parametrize(
+    ("sql", "dialect", "expected"),
+    [
+        ("DROP TABLE", "postgresql", "drop table"),
+        ("DROP", "postgresql", "unreadable text"),
+        ("TRUNCATE", "postgresql", "truncate table"),
+        ("DROP OWNED", "postgresql", "drop owned"),
+        ("DROP TRIGGER a", "postgresql", "drop trigger"),
+        ("DROP MYSTERY a", "postgresql", "drop mystery a"),
+        ("ALTER TABLE %s DROP b", "postgresql", "unreadable text"),
+        ("ALTER TABLE %s SET SCHEMA b", "postgresql", "unreadable text"),
+        ("ALTER MYSTERY a DROP b", "postgresql", "unreadable text"),
+        ("ALTER TABLE a MYSTERY DROP b", "postgresql", "unreadable text"),
+        ("MYSTERY DROP a", "postgresql", "unreadable text"),
+        ("RENAME TABLE a TO b", "postgresql", "unreadable text"),
+        ("DROP 'a", "postgresql", "unreadable text"),
+        ("DO", "postgresql", "computed statement"),
+        ("DO $$ BEGIN END $$ $$ BEGIN END $$", "postgresql", "computed statement"),
+        ("DO U&'BEGIN END' UESCAPE '!'", "postgresql", "computed statement"),
+        ("DO $$ BEGIN MYSTERY DROP a; END $$", "postgresql", "unreadable text"),
+        ("DO $$ BEGIN 'never ends $$", "postgresql", "computed statement"),
+        ("DO $a$ BEGIN EXECUTE 'DROP ''never ends'; END $a$", "postgresql", "computed statement"),
+        ("DROP", "mysql", "unreadable text"),
+        ("ALTER TABLE %s DROP b", "mysql", "unreadable text"),
+        ("ALTER TABLE %s CHANGE b c int", "mysql", "unreadable text"),
+        ("ALTER MYSTERY a DROP b", "mysql", "unreadable text"),
+        ("ALTER TABLE a MYSTERY DROP b", "mysql", "unreadable text"),
+        ("ALTER TABLE a CONVERT MYSTERY b", "mysql", "unreadable text"),
+        ("ALTER TABLE a CHANGE b", "mysql", "rename column a.b"),
+        ("ALTER TABLE a EXCHANGE PARTITION p", "mysql", "exchange partition a.p"),
+        ("RENAME MYSTERY a TO b", "mysql", "unreadable text"),
+        ("RENAME TABLE a b", "mysql", "unreadable text"),
+        ("DELIMITER // DROP TABLE a", "mysql", "unreadable text"),
+        ("CREATE PROCEDURE p() BEGIN DROP TABLE a;", "mysql", "unreadable text"),
+        ("CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW BEGIN DROP TABLE a;", "mysql", "unreadable text"),
+        ("BEGIN NOT ATOMIC EXECUTE IMMEDIATE 'USE b'; END", "mysql", "unreadable text"),
+        ("EXECUTE IMMEDIATE", "mysql", "computed statement"),
+        ("EXECUTE IMMEDIATE 'DROP TABLE ''a'", "mysql", "computed statement"),
+        ("PREPARE s FROM ?", "mysql", "computed statement"),
+        ("DROP TABLE 'a", "mysql", "unreadable text"),
+        ("SELECT (1; DROP TABLE a", "mysql", "unreadable text"),
+        ("MYSTERY DROP a", "sqlite", "unreadable text"),
+        ("ALTER TABLE a MYSTERY DROP b", "sqlite", "unreadable text"),
+        ("DROP 'a", "sqlite", "unreadable text"),
+    ],
+)
+def test_what_cannot_be_read_is_not_let_through(sql: str, dialect: Dialect, expected: str) -> None:
+    assert str(judge_text(sql, dialect)[0]) == expected
+
+
+@pytest.mark.parametrize(
+    ("sql", "dialect"),
+    [
+        ("ALTER TABLE %s ADD b int", "postgresql"),
+        ("ALTER MYSTERY a ADD b", "postgresql"),
+        ("ALTER TABLE a MYSTERY b", "postgresql"),
+        ("MYSTERY a ALTER b", "postgresql"),
+        ("DO $$ BEGIN MYSTERY a; END $$", "postgresql"),
+        ("ALTER DOMAIN a SET DEFAULT 1", "postgresql"),
+        ("ALTER TABLE %s ADD b int", "mysql"),
+        ("ALTER MYSTERY a ADD b", "mysql"),
+        ("ALTER TABLE a MYSTERY b", "mysql"),
+        ("CREATE PROCEDURE p() BEGIN ALTER TABLE a ADD b int;", "mysql"),
+        ("ALTER TABLESPACE a ADD DATAFILE 'b'", "mysql"),
+        ("PREPARE s", "mysql"),
+        ("ALTER TABLE a MYSTERY b", "sqlite"),
+    ],
+)
+def test_what_nobody_thought_of_passes_where_nothing_destructive_is_said(sql: str, dialect: Dialect) -> None:
+    assert judge_text(sql, dialect) == ()
+
+
+def test_computed_text_inside_computed_text_ends_somewhere() -> None:
+    sql = "DROP TABLE a"
+    for _ in range(9):
+        sql = "EXECUTE IMMEDIATE '" + sql.replace("'", "''") + "'"
+    assert str(one(sql, "mariadb")) == "computed statement"
+    body = "DROP TABLE a;"
+    for number in range(9):
+        body = f"DO $a{number}$ BEGIN {body} END $a{number}$;"
+    assert str(one(body)) == "computed statement"
+
+
+def test_a_text_with_too_many_ways_to_be_read_is_unreadable() -> None:
+    sql = "".join(f"/*!{version} DROP */" for version in range(50001, 50099))
+    assert [str(loss) for loss in judge_text(sql, "mysql")] == ["unreadable text"]
+
+
+def test_what_is_known_of_the_server_narrows_the_readings() -> None:
+    unescaped = r"SELECT '\'; DROP TABLE a; -- '"
+    assert judge_text(unescaped, "mysql")
+    assert judge_text(unescaped, "mysql", backslash_escapes=True) == ()
+    assert judge_text(unescaped, "mysql", backslash_escapes=False)
+    quoted = r'SELECT "\"; DROP TABLE a; -- "'
+    assert judge_text(quoted, "mysql", backslash_escapes=True, ansi_quotes=True)
+    assert judge_text(quoted, "mysql", backslash_escapes=True, ansi_quotes=False) == ()
+    escaped = r"SELECT '\'; DROP TABLE a; -- '"
+    assert judge_text(escaped, "postgresql")
+    assert judge_text(escaped, "postgresql", backslash_escapes=False)
+    assert judge_text(escaped, "postgresql", backslash_escapes=True) == ()
+
+
+def test_a_loss_that_two_readings_share_is_told_once() -> None:
+    assert judge_text("/*!50001 DROP TABLE a */; /*!50002 SELECT '\\' */", "mysql") == (
+        Destruction("drop table", "drop", ("a",), ask=(ObjectName("table", ("a",), "a"),)),
+    )
+
+
+def test_a_loss_that_two_readings_ask_about_in_two_ways_is_not_asked_about() -> None:
+    # For a newer server the temporary table is gone by then.
+    (loss,) = judge_text("/*!999999 DROP TEMPORARY TABLE a; */ DROP TABLE a", "mariadb")
+    assert loss.ask == ()
+
+
+def test_findings_keep_one_note_of_what_cannot_be_read() -> None:
+    findings = Findings()
+    findings.unreadable()
+    findings.unreadable()
+    findings.unreadable("computed statement")
+    assert [loss.operation for loss in findings.found] == ["unreadable text", "computed statement"]
