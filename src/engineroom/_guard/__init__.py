@@ -6,33 +6,34 @@ where somebody else opens the connections, by watching them from outside.
 
 from __future__ import annotations
 
+import sqlite3
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, MetaData, event, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import QueuePool
 
 from engineroom import _identity, _project
-from engineroom._guard import live
-from engineroom._guard.outside import watch_from_outside
-from engineroom._guard.refusals import refuse_destruction
-from engineroom._guard.server import guard_server
-from engineroom._guard.server_watch import ServerWatch
+from engineroom._guard import live, outside
+from engineroom._guard.drop_all import before_drop_all
+from engineroom._guard.server import ServerWatch
 from engineroom._guard.sqlite_connection import guarded_factory
-from engineroom._permit import WATCH_KEY
+from engineroom._permit import WATCH_KEY, permits_of
 from engineroom._verdict import Facts, Verdict, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sqlalchemy import URL, Table
+    from sqlalchemy import URL
     from sqlalchemy.engine import Dialect
-    from sqlalchemy.pool import ConnectionPoolEntry
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 __all__ = ["guard", "verdict"]
 
 AnyEngine = TypeVar("AnyEngine", Engine, AsyncEngine)
+
+STANDARD_DRIVERS = {"sqlite3", "sqlite3.dbapi2"}
+"""Modules whose ``connect`` takes a subclass of the standard library's ``sqlite3.Connection`` as ``factory=``."""
 
 _guarded_dialects: WeakSet[Dialect] = WeakSet()  # an engine shares its dialect with its execution_options() copies
 
@@ -40,12 +41,11 @@ _guarded_dialects: WeakSet[Dialect] = WeakSet()  # an engine shares its dialect 
 def guard(engine: AnyEngine) -> AnyEngine:
     """Put the guard on an engine that somebody else made; the factory's engines have it already.
 
-    From now on a destructive operation on a database that is not disposable raises, whichever way it is sent. On SQLite
-    that includes raw cursors; on a server they pass SQLAlchemy by, and so the guard.
+    From now on a destructive operation on a database that is not disposable raises, whichever way it is sent. In this
+    release the guard reads statements on SQLite; on a server it stops ``metadata.drop_all`` alone.
 
     Args:
-        engine: The engine; it is changed in place. Connections that are in its pool already are watched from when they
-            are taken next.
+        engine: The engine; it is changed in place. Connections that it opened before are watched, too.
 
     Returns:
         The same engine.
@@ -59,21 +59,23 @@ def guard(engine: AnyEngine) -> AnyEngine:
     if inner.dialect in _guarded_dialects:
         return engine
     guard_new(inner)
-    if inner.dialect.name == "sqlite":
-        watch_from_outside(inner)
+    if inner.dialect.name == "sqlite" and not _is_unused(inner):
+        _watch_earlier_connections(inner)
     return engine
 
 
 def guard_new(engine: Engine) -> None:
-    """Put the guard on an engine that opened no connection yet, and opens them all by its own dialect."""
-    _guarded_dialects.add(engine.dialect)
-    if not event.contains(MetaData, "before_drop", _before_drop_all):
-        event.listen(MetaData, "before_drop", _before_drop_all)
-    if engine.dialect.name == "sqlite":
-        _hand_over_guarded_connections(engine.dialect)
-        event.listen(engine, "connect", _remember_watch)
-    else:
-        guard_server(engine)
+    """Put the guard on an engine that opened no connection yet."""
+    dialect = engine.dialect
+    _guarded_dialects.add(dialect)
+    if not event.contains(MetaData, "before_drop", before_drop_all):
+        event.listen(MetaData, "before_drop", before_drop_all)
+    if dialect.name == "sqlite":
+        _hand_over_guarded_connections(dialect)
+
+    @event.listens_for(engine, "connect")
+    def remember_watch(dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info[WATCH_KEY] = _watch_new(dbapi_connection, record, dialect)
 
 
 def verdict(target: str | URL | Engine | AsyncEngine | Connection | AsyncConnection) -> Verdict:
@@ -108,47 +110,46 @@ def _gather_facts(target: str | URL | Engine | AsyncEngine | Connection | AsyncC
     return _identity.facts_of_url(make_url(target))
 
 
+def _watch_new(dbapi_connection: Any, record: ConnectionPoolEntry, dialect: Dialect) -> Any:
+    """Return the watch of a connection that was just opened, whoever opened it."""
+    if dialect.name != "sqlite":
+        return ServerWatch(dbapi_connection, dialect, permits_of(dialect))
+    watch = live.watch_of(dbapi_connection)
+    if watch is None:
+        return outside.watch_connection(dbapi_connection, dialect)
+    watch.follow(permits_of(dialect))
+    watch.when_created = lambda: record.finalize_callback.append(lambda _: watch.forget_creations())  # type: ignore[attr-defined]
+    return watch
+
+
 def _hand_over_guarded_connections(dialect: Dialect) -> None:
     """Make the dialect ask its driver for guarded connections; an instance's own method costs nothing per statement."""
     connect = dialect.connect
+    module = dialect.loaded_dbapi
+    if getattr(module, "sqlite", module).__name__ not in STANDARD_DRIVERS:  # aiosqlite's adapter keeps it there
+        return
 
     @wraps(connect)
     def connect_guarded(*arguments: Any, **options: Any) -> Any:
         factory = options.get("factory")
-        if factory is None or isinstance(factory, type):
+        is_known = factory is None or (isinstance(factory, type) and issubclass(factory, sqlite3.Connection))
+        if is_known and "async_creator_fn" not in options:
             options["factory"] = guarded_factory(factory)
         return connect(*arguments, **options)
 
     dialect.connect = connect_guarded  # type: ignore[method-assign]
 
 
-def _remember_watch(dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
-    watch = live.watch_of(dbapi_connection)
-    if watch is not None:
-        record.info[WATCH_KEY] = watch
+def _is_unused(engine: Engine) -> bool:
+    """Tell whether an engine certainly opened no connection yet."""
+    pool = engine.pool
+    return isinstance(pool, QueuePool) and pool.checkedin() == 0 and pool.checkedout() == 0
 
 
-def _before_drop_all(_: MetaData, connection: Connection, *, tables: Sequence[Table] = (), **__: Any) -> None:
-    """Refuse ``drop_all`` as a whole, with the number of tables, before its first statement."""
-    if connection.dialect not in _guarded_dialects:
-        return
-    permanent = [table for table in tables if "TEMPORARY" not in table._prefixes]  # noqa: SLF001  # no public name
-    watch = connection.info.get(WATCH_KEY)
-    if isinstance(watch, ServerWatch):
-        watch.check_drop_all(permanent)
-        return
-    if watch is None:
-        _judge_drop_all(permanent, connection)
-        return
-    losses = [(table, watch.would_lose("drop table", table.name, table.schema or "main")) for table in permanent]
-    names = [table.fullname for table, judged in losses if judged]
-    judged = next((judged for _, judged in losses if judged), None)
-    if judged is not None:
-        raise refuse_destruction("drop table", names, facts=judged.facts, verdict=judged.verdict, note=watch.note)
+def _watch_earlier_connections(engine: Engine) -> None:
+    dialect = engine.dialect
+    outside.translate_denials(dialect)
 
-
-def _judge_drop_all(tables: Sequence[Table], connection: Connection) -> None:
-    facts = live.facts_of(connection)
-    judged = judge(facts, _project.get_project().test_names)
-    if tables and not judged.disposable:
-        raise refuse_destruction("drop table", [table.fullname for table in tables], facts=facts, verdict=judged)
+    @event.listens_for(engine, "checkout")
+    def watch_taken(dbapi_connection: Any, record: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
+        outside.watch_taken(dbapi_connection, record, dialect)

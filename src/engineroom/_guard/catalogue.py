@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Set as AbstractSet
 
     from engineroom._statements import ObjectName
 
-__all__ = ["Catalogue", "fetch"]
+__all__ = ["Catalogue", "fetch", "is_idle"]
 
 POSTGRESQL_RELATION = """
 SELECT c.oid, c.relpersistence, c.relkind FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass({})
@@ -25,12 +25,25 @@ JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_constraint'::regcla
 WHERE k.conrelid = pg_catalog.to_regclass({}) AND k.conname = {} AND d.deptype = 'n'
 AND d.classid <> 'pg_catalog.pg_constraint'::regclass
 """
+POSTGRESQL_ATTACHED = """
+WITH RECURSIVE edge AS (
+    SELECT inhparent AS parent, inhrelid AS child FROM pg_catalog.pg_inherits
+    UNION ALL SELECT confrelid, conrelid FROM pg_catalog.pg_constraint WHERE contype = 'f'
+    UNION ALL SELECT d.refobjid, r.ev_class FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
+              WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+), below AS (SELECT {0}::oid AS oid UNION SELECT edge.child FROM below JOIN edge ON edge.parent = below.oid)
+SELECT oid FROM below
+"""
+"""What may go together with a table: its partitions and heirs, the tables that refer to it, its views."""
 MYSQL_TABLE = """
 SELECT table_schema, table_name FROM information_schema.tables
 WHERE table_schema = COALESCE({}, DATABASE()) AND table_name = {} AND table_type <> 'TEMPORARY'
 """
 INDEX_KINDS = frozenset({"i", "I"})
 TABLES = frozenset({"table", "view", "sequence", "base table"})
+MOST_PARTS = 2
+IDLE = 0
+"""The number of libpq for a connection without a transaction."""
 
 
 def fetch(dbapi_connection: Any, question: str) -> Any:
@@ -43,6 +56,14 @@ def fetch(dbapi_connection: Any, question: str) -> Any:
         cursor.close()
 
 
+def is_idle(dbapi_connection: Any) -> bool:
+    """Tell whether a connection to PostgreSQL is known to be in no transaction, so that a question begins one."""
+    driver = getattr(dbapi_connection, "driver_connection", dbapi_connection)
+    if hasattr(driver, "is_in_transaction"):  # asyncpg
+        return not driver.is_in_transaction()
+    return getattr(getattr(driver, "info", None), "transaction_status", None) == IDLE
+
+
 class Catalogue:
     """The catalogue of a server, as one connection sees it.
 
@@ -52,7 +73,7 @@ class Catalogue:
         created: The identities of what the connection created.
     """
 
-    def __init__(self, dbapi_connection: Any, backend: str, created: Container[object]) -> None:
+    def __init__(self, dbapi_connection: Any, backend: str, created: AbstractSet[object]) -> None:
         """Ask nothing yet."""
         self._connection = dbapi_connection
         self._is_postgresql = backend == "postgresql"
@@ -60,43 +81,63 @@ class Catalogue:
 
     def is_harmless(self, name: ObjectName) -> bool:
         """Tell whether losing what a name means loses nothing that persists, or nothing that was there before."""
-        if not self._is_postgresql:
-            return name.kind in {"table", "base table"} and self._is_harmless_on_mysql(name)
-        if name.kind == "constraint":
-            return self._has_no_dependants(name)
-        if name.kind == "type":
-            return self._ask(POSTGRESQL_TYPE, _quote_name(name.parts))[0][0] is None
-        rows = self._ask(POSTGRESQL_RELATION, _quote_name(name.parts))
-        if not rows:
-            return True
-        oid, persistence, kind = rows[0]
-        if name.kind == "index":
-            return _text(kind) in INDEX_KINDS
-        return name.kind in TABLES and (_text(persistence) == "t" or oid in self._created)
+        ask = self._is_harmless_on_postgresql if self._is_postgresql else self._is_harmless_on_mysql
+        # Some drivers write a doubled percent sign as one, others do not.
+        readings = {name.parts, tuple(part.replace("%%", "%") for part in name.parts)}
+        return all(ask(name.kind, parts) for parts in readings)
 
-    def find_table(self, parts: tuple[str, ...]) -> object | None:
-        """Return what identifies a permanent table: its oid, or its database and name; None where there is none."""
+    def find_tables(self, parts: tuple[str, ...]) -> frozenset[object]:
+        """Return what identifies the permanent table of a name: its oid, or its database and name.
+
+        There may be two on MySQL, where the catalogue compares names without regard to letter case.
+        """
+        if len(parts) > MOST_PARTS:
+            return frozenset()
         if self._is_postgresql:
             rows = self._ask(POSTGRESQL_RELATION, _quote_name(parts))
-            return rows[0][0] if rows and _text(rows[0][1]) != "t" else None
+            return frozenset(oid for oid, persistence, _ in rows if _text(persistence) != "t")
         database = _quote_bytes(parts[-2]) if len(parts) > 1 else "NULL"
-        rows = self._ask(MYSQL_TABLE, database, _quote_bytes(parts[-1]))
-        return tuple(rows[0]) if rows else None
+        return frozenset(tuple(row) for row in self._ask(MYSQL_TABLE, database, _quote_bytes(parts[-1])))
 
-    def _is_harmless_on_mysql(self, name: ObjectName) -> bool:
-        identity = self.find_table(name.parts)
-        if identity is None or identity in self._created:
+    def _is_harmless_on_postgresql(self, kind: str, parts: tuple[str, ...]) -> bool:
+        if kind == "constraint":
+            return self._has_no_dependants(parts)
+        if len(parts) > MOST_PARTS:
+            return False
+        if kind == "type":
+            return self._ask(POSTGRESQL_TYPE, _quote_name(parts))[0][0] is None
+        rows = self._ask(POSTGRESQL_RELATION, _quote_name(parts))
+        if not rows:
             return True
-        return name.kind == "table" and self._is_temporary_on_mysql(name.parts)
+        oid, persistence, relation = rows[0]
+        if kind == "index":
+            return _text(relation) in INDEX_KINDS
+        return kind in TABLES and (_text(persistence) == "t" or self._is_own_alone(oid))
+
+    def _is_own_alone(self, oid: object) -> bool:
+        """Tell whether the connection created a table and all that may go with it."""
+        if oid not in self._created:
+            return False
+        return all(row[0] in self._created for row in self._ask(POSTGRESQL_ATTACHED, str(oid)))
+
+    def _is_harmless_on_mysql(self, kind: str, parts: tuple[str, ...]) -> bool:
+        if kind not in {"table", "base table"} or len(parts) > MOST_PARTS:
+            return False
+        return self.find_tables(parts) <= self._created or (kind == "table" and self._is_temporary_on_mysql(parts))
 
     def _is_temporary_on_mysql(self, parts: tuple[str, ...]) -> bool:
         """Tell whether a temporary table hides the permanent one; before MariaDB 11.2 only its definition tells."""
         table = ".".join("`" + part.replace("`", "``") + "`" for part in parts)
-        definition = fetch(self._connection, f"SHOW CREATE TABLE {table}")[0][1]
+        try:
+            definition = fetch(self._connection, f"SHOW CREATE TABLE {table}")[0][1]
+        except Exception:  # noqa: BLE001  # whatever a driver raises: an account may see a table and not its definition
+            return False
         return bool(str(definition).upper().startswith("CREATE TEMPORARY"))
 
-    def _has_no_dependants(self, name: ObjectName) -> bool:
-        rows = self._ask(POSTGRESQL_DEPENDANTS, _quote_name(name.parts[:-1]), _quote_text(name.parts[-1]))
+    def _has_no_dependants(self, parts: tuple[str, ...]) -> bool:
+        if len(parts) > MOST_PARTS + 1:
+            return False
+        rows = self._ask(POSTGRESQL_DEPENDANTS, _quote_name(parts[:-1]), _quote_text(parts[-1]))
         return bool(rows[0][0] == 0)
 
     def _ask(self, question: str, *values: str) -> Any:

@@ -1,112 +1,61 @@
-"""The guard on servers: has every text judged before the driver gets it.
+"""The watch over one connection to a server: which permits hold for it.
 
-Replaces the three executors of the guarded engine's own dialect object, which is all that SQLAlchemy calls for a
-statement, sync or async. That costs a look-up for a text that was judged before; listeners of execute events would move
-every statement to a slower path. A raw cursor passes SQLAlchemy by, and so the guard.
+In this release the guard reads no statements that are sent to a server; it stops ``metadata.drop_all``, and asks here
+whether that was permitted.
 """
 
 from __future__ import annotations
 
-from functools import wraps
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import event
-from sqlalchemy.engine import ExecutionContext
-
-from engineroom._address import mask_url
-from engineroom._guard.outside import EXECUTORS
-from engineroom._guard.refusals import refuse_destruction
-from engineroom._guard.server_watch import QUESTIONS, ServerWatch
-from engineroom._permit import WATCH_KEY
-from engineroom._statements import created_table, judge_text
-from engineroom._verdict import Facts, judge
+from engineroom._guard.live import identify_connection
+from engineroom._permit import Grants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Collection
 
-    from sqlalchemy import Engine
-    from sqlalchemy.pool import ConnectionPoolEntry
+    from sqlalchemy.engine import Dialect
 
-    from engineroom._statements import Destruction, Dialect
+    from engineroom._permit import OpenPermits, Permit
 
-__all__ = ["guard_server"]
-
-MOST_TEXTS = 2000
-MOST_LETTERS = 10_000
-"""Bounds of the memory of texts that destroy nothing: at most 20 MB, and far less in practice."""
+__all__ = ["ServerWatch"]
 
 
-def guard_server(engine: Engine) -> None:
-    """Put the guard on an engine of a server; connections that are in its pool already are watched when taken next."""
-    dialect, location = engine.dialect, mask_url(engine.url)
+class ServerWatch:
+    """The permits of one connection to a server.
 
-    def watch(dbapi_connection: Any, record: ConnectionPoolEntry, *_: object) -> None:
-        if WATCH_KEY not in record.info:
-            record.info[WATCH_KEY] = ServerWatch(dbapi_connection, dialect.name, location)
+    Args:
+        dbapi_connection: The connection as SQLAlchemy's pool has it.
+        dialect: The dialect that opened it.
+        permits: The permits that are open for its engine.
+    """
 
-    for moment in ("connect", "checkout"):
-        event.listen(engine, moment, watch)
-    event.listen(engine, "checkin", _forget_creations)
-    # A server that engineroom does not know is read as standard SQL; what is not that is unreadable, and so refused.
-    texts = _HarmlessTexts(cast("Dialect", dialect.name if dialect.name in QUESTIONS else "postgresql"))
-    for name in EXECUTORS:
-        setattr(dialect, name, _judge_first(getattr(dialect, name), texts))
+    def __init__(self, dbapi_connection: Any, dialect: Dialect, permits: OpenPermits) -> None:
+        """Ask nothing yet."""
+        self._dbapi_connection = dbapi_connection
+        self._dialect = dialect
+        self.grants = Grants()
+        self.grants.permits = permits
 
+    @property
+    def names(self) -> Collection[str]:
+        """The name of the database that is reached now: ``USE`` may have selected another one."""
+        facts = identify_connection(self._dbapi_connection, self._dialect)
+        self._dbapi_connection.rollback()  # the question began a transaction that nobody asked for
+        return {facts.database} if facts.database else set()
 
-class _HarmlessTexts:
-    """The texts that were judged to destroy nothing, the latest ones."""
+    def grant(self, permit: Permit) -> None:
+        """Let a permit hold."""
+        self.grants.add(permit)
 
-    def __init__(self, dialect: Dialect) -> None:
-        self.dialect = dialect
-        self.known: dict[str, None] = {}
+    def revoke(self, permit: Permit) -> None:
+        """Let it hold no longer."""
+        self.grants.remove(permit)
 
-    def remember(self, text: str) -> None:
-        if len(text) > MOST_LETTERS:
-            return
-        if len(self.known) >= MOST_TEXTS:
-            self.known.clear()  # rare, and cheaper than an order that is kept at every look-up
-        self.known[text] = None
-
-
-def _judge_first(execute: Callable[..., None], texts: _HarmlessTexts) -> Callable[..., None]:
-    known = texts.known
-
-    @wraps(execute)
-    def execute_judged(cursor: Any, statement: str, *arguments: Any) -> None:
-        if statement in known:
-            execute(cursor, statement, *arguments)
-            return
-        losses = judge_text(statement, texts.dialect)
-        created = () if losses else created_table(statement, texts.dialect)
-        watch = _watch_of(arguments[-1] if arguments else None) if losses or created else None
-        if losses:
-            _check(watch, losses)
-        elif not created:
-            texts.remember(statement)
-        is_new = bool(created) and watch is not None and watch.is_free_for_own(created)
-        execute(cursor, statement, *arguments)
-        if is_new and watch is not None:
-            watch.note_creation(created)
-
-    return execute_judged
-
-
-def _check(watch: ServerWatch | None, losses: tuple[Destruction, ...]) -> None:
-    if watch is not None:
-        watch.check(losses)
-        return
-    facts = Facts("", None)
-    raise refuse_destruction(losses[0].operation, losses[0].objects, facts=facts, verdict=judge(facts))
-
-
-def _watch_of(context: object) -> ServerWatch | None:
-    if not isinstance(context, ExecutionContext):
-        return None
-    watch: ServerWatch | None = context.root_connection.info.get(WATCH_KEY)
-    return watch
-
-
-def _forget_creations(_: Any, record: ConnectionPoolEntry) -> None:
-    watch = record.info.get(WATCH_KEY)
-    if watch is not None:
-        watch.forget_creations()
+    def is_permitted(self, operation: str, name: str, database: str | None) -> bool:
+        """Tell whether a permit for the database that is reached now covers an operation."""
+        permit = self.grants.find(operation, (name,))
+        if permit is None or permit.database != database:
+            return False
+        self.grants.note_use(permit, operation, (name,))
+        return True

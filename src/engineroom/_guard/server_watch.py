@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engineroom import _project, _verdict
-from engineroom._guard.catalogue import Catalogue, fetch
-from engineroom._guard.refusals import refuse_destruction
-from engineroom._statements import Destruction
-from engineroom._verdict import Facts
+from engineroom._guard.catalogue import Catalogue, fetch, is_idle
+from engineroom._guard.refusals import Refused, refuse_all
+from engineroom._statements import Destruction, ObjectName
+from engineroom._verdict import Facts, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
 
     from engineroom._permit import Permit
-    from engineroom._verdict import Verdict
     from engineroom.errors import DestructiveOperationError
 
 __all__ = ["QUESTIONS", "ServerWatch"]
@@ -31,6 +30,13 @@ QUESTIONS = {
     "mariadb": "SELECT DATABASE()",
 }
 """How to ask a server which database a connection is in."""
+
+SERVER_WIDE = Verdict(
+    disposable=False, rule="none", reason="what belongs to the whole server is not disposable", database=""
+)
+
+TAKEN = frozenset({"drop table", "rename table", "convert table"})
+"""What leaves no table of that name behind."""
 
 
 class ServerWatch:
@@ -50,12 +56,15 @@ class ServerWatch:
         self._permits: list[Permit] = []
         self._created: set[object] = set()
         self._is_kept: bool | None = None  # whether the first database of the connection is one that is not disposable
-        self._catalogue = Catalogue(dbapi_connection, backend, self._created)
+        self._catalogue = Catalogue(dbapi_connection, backend, self._created) if backend in QUESTIONS else None
 
     @property
     def names(self) -> Collection[str]:
-        """The name of the database that the connection is in now."""
+        """The name of the database that the connection is in now; asking leaves no transaction behind."""
+        idle = is_idle(self._connection)
         name = self.identify().database
+        if idle:
+            self._connection.rollback()  # an open transaction would forbid to set the isolation level
         return {name} if name else ()
 
     def grant(self, permit: Permit) -> None:
@@ -75,7 +84,7 @@ class ServerWatch:
         return Facts(self._backend, name or None, location=self._location)
 
     def check(self, losses: Sequence[Destruction]) -> None:
-        """Refuse what would be lost somewhere that is not disposable.
+        """Refuse what would be lost somewhere that is not disposable, all of it in one message.
 
         Args:
             losses: What a text would destroy.
@@ -83,11 +92,8 @@ class ServerWatch:
         Raises:
             DestructiveOperationError: Something would be lost, and no permit covers it.
         """
-        here = self.identify()
-        for loss in losses:
-            facts, verdict = self._judge(loss, here)
-            if not (verdict.disposable or self._is_harmless(loss) or self._use_permit(loss, here)):
-                raise self._refuse(loss.operation, loss.objects, facts, verdict)
+        for permit, loss in self._weigh(losses):
+            permit.note_use(loss.operation, loss.objects)
 
     def check_drop_all(self, tables: Sequence[Table]) -> None:
         """Refuse ``drop_all`` as a whole, with all its tables in one message, before its first statement.
@@ -95,70 +101,98 @@ class ServerWatch:
         Raises:
             DestructiveOperationError: One of the tables would be lost, and no permit covers it.
         """
-        here = self.identify()
-        refused: list[tuple[str, Facts, Verdict]] = []
-        for table in tables:
-            loss = Destruction("drop table", "drop", (table.fullname,), database=self._database_of(table))
-            facts, verdict = self._judge(loss, here)
-            if not (verdict.disposable or self._is_own(table) or self._find_permit(loss, here)):
-                refused.append((table.fullname, facts, verdict))
-        if refused:
-            _, facts, verdict = refused[0]
-            raise self._refuse("drop table", [name for name, _, _ in refused], facts, verdict)
+        self._weigh([self._loss_of(table) for table in tables])  # a permit is used by the statements that follow
 
     def is_free_for_own(self, parts: tuple[str, ...]) -> bool:
         """Tell whether a table of this name that is created now replaces nothing, and whether that matters here."""
+        if self._catalogue is None:
+            return False
         if self._is_kept is None:
             self._is_kept = not _verdict.judge(self.identify(), _project.get_project().test_names).disposable
-        return self._is_kept and self._catalogue.find_table(parts) is None
+        return self._is_kept and not self._catalogue.find_tables(parts)
 
     def note_creation(self, parts: tuple[str, ...]) -> None:
         """Remember a table that the connection has just created where there was none."""
-        identity = self._catalogue.find_table(parts)
-        if identity is not None:
-            self._created.add(identity)
+        if self._catalogue is not None:
+            self._created.update(self._catalogue.find_tables(parts))
+
+    def note_losses(self, losses: Sequence[Destruction]) -> None:
+        """Forget own tables that are gone, where a name is all that tells one: it may be another's table next."""
+        gone = {name.parts[-1].casefold() for loss in losses if loss.operation in TAKEN for name in loss.ask}
+        if gone:
+            named = {own for own in self._created if isinstance(own, tuple) and str(own[-1]).casefold() in gone}
+            self._created.difference_update(named)
 
     def forget_creations(self) -> None:
         """Forget which tables the connection created: they may be gone, or somebody else may use it next."""
         self._created.clear()
 
-    def _judge(self, loss: Destruction, here: Facts) -> tuple[Facts, Verdict]:
-        """Judge the database from which something would be lost."""
-        facts = here
-        if loss.server_wide:
-            facts = Facts(here.backend, None, location=f"the whole server of {here.location}")
-        elif loss.database is not None and loss.database != here.database:
-            facts = Facts(here.backend, loss.database, location=f"the server of {here.location}")
-        return facts, _verdict.judge(facts, _project.get_project().test_names)
+    def _weigh(self, losses: Sequence[Destruction]) -> list[tuple[Permit, Destruction]]:
+        """Return the permits that are needed; raise if one is missing."""
+        if not losses:
+            return []
+        here = self.identify()
+        permitted: list[tuple[Permit, Destruction]] = []
+        refused: list[tuple[Destruction, Refused]] = []
+        for loss in losses:
+            facts = _place_of(loss, here)
+            verdict = SERVER_WIDE if loss.server_wide else _verdict.judge(facts, _project.get_project().test_names)
+            if verdict.disposable or self._is_harmless(loss):
+                continue
+            permit = self._find_permit(loss, here)
+            if permit is None:
+                refused.append((loss, Refused(loss.operation, loss.objects, facts, verdict)))
+            else:
+                permitted.append((permit, loss))
+        if refused:
+            raise self._refuse(refused, here)
+        return permitted
 
     def _is_harmless(self, loss: Destruction) -> bool:
-        return bool(loss.ask) and all(self._catalogue.is_harmless(name) for name in loss.ask)
+        catalogue = self._catalogue
+        return catalogue is not None and bool(loss.ask) and all(catalogue.is_harmless(name) for name in loss.ask)
 
-    def _is_own(self, table: Table) -> bool:
+    def _loss_of(self, table: Table) -> Destruction:
+        """Return what dropping a table loses; on MySQL a schema is a database."""
         parts = (table.schema, table.name) if table.schema else (table.name,)
-        return self._catalogue.find_table(parts) in self._created
-
-    def _database_of(self, table: Table) -> str | None:
-        """Return the database of a table, where a schema is one."""
-        return table.schema if self._backend in {"mysql", "mariadb"} else None
-
-    def _use_permit(self, loss: Destruction, here: Facts) -> bool:
-        permit = self._find_permit(loss, here)
-        if permit is not None:
-            permit.note_use(loss.operation, loss.objects)
-        return permit is not None
+        database = None if self._backend == "postgresql" else table.schema
+        asked = ObjectName("table", parts, table.fullname)
+        return Destruction("drop table", "drop", (table.fullname,), database=database, ask=(asked,))
 
     def _find_permit(self, loss: Destruction, here: Facts) -> Permit | None:
-        """Return a permit for what would be lost. For another database, or all of them, it must name the objects."""
-        is_elsewhere = loss.server_wide or loss.database not in {None, here.database}
+        """Return a permit for what would be lost; for another database, or all of them, it must name the objects."""
+        is_elsewhere = _is_elsewhere(loss, here)
+        objects = _qualified(loss) if is_elsewhere else loss.objects
         for permit in reversed(self._permits):
             is_meant = permit.database == here.database and (permit.names_objects or not is_elsewhere)
-            if is_meant and (permit.covers(loss.operation, loss.objects) or permit.covers(loss.kind, loss.objects)):
+            if is_meant and (permit.covers(loss.operation, objects) or permit.covers(loss.kind, objects)):
                 return permit
         return None
 
-    def _refuse(
-        self, operation: str, objects: Sequence[str], facts: Facts, verdict: Verdict
-    ) -> DestructiveOperationError:
+    def _refuse(self, refused: Sequence[tuple[Destruction, Refused]], here: Facts) -> DestructiveOperationError:
         note = "The permit that is open here does not cover this." if self._permits else ""
-        return refuse_destruction(operation, objects, facts=facts, verdict=verdict, note=note)
+        elsewhere = [name for loss, _ in refused if _is_elsewhere(loss, here) for name in _qualified(loss)]
+        objects = f", objects={list(dict.fromkeys(elsewhere))}" if elsewhere else ""
+        permit = f'database="{here.database or "NAME"}"{objects}'
+        return refuse_all([one for _, one in refused], note=note, permit=permit)
+
+
+def _place_of(loss: Destruction, here: Facts) -> Facts:
+    """Return the database from which something would be lost."""
+    if loss.server_wide:
+        return Facts(here.backend, None, location=f"the whole server of {here.location}")
+    if _is_elsewhere(loss, here):
+        return Facts(here.backend, loss.database, location=f"the server of {here.location}")
+    return here
+
+
+def _is_elsewhere(loss: Destruction, here: Facts) -> bool:
+    return loss.server_wide or loss.database not in {None, here.database}
+
+
+def _qualified(loss: Destruction) -> tuple[str, ...]:
+    """Return the objects with their database, which ``USE other; DROP TABLE users`` does not write at each of them."""
+    if loss.database is None or loss.operation.endswith(" database"):
+        return loss.objects
+    plain, quoted = f"{loss.database}.", f"`{loss.database}`."
+    return tuple(name if name.startswith((plain, quoted)) else plain + name for name in loss.objects)
