@@ -128,4 +128,6 @@ def _close(config: pytest.Config, run: Run) -> None:
     if session is not None:
         _fail_if_refused(session, run)
         _late.tell(run)
+    elif sys.exc_info()[0] is not None:
+        _late.know(run.ledger.unexpected())  # pytest tells what ended the run before its session, and exits with it
     end_run(run)
