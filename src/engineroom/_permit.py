@@ -11,6 +11,7 @@ import asyncio
 import logging
 import threading
 from typing import TYPE_CHECKING, Any, Protocol, Self
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -18,13 +19,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from engineroom.errors import InvalidSettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from types import TracebackType
 
     from sqlalchemy import Engine
+    from sqlalchemy.engine import Dialect
     from sqlalchemy.pool import ConnectionPoolEntry
 
-__all__ = ["WATCH_KEY", "Permit", "Watched", "allow_destructive"]
+__all__ = ["WATCH_KEY", "Grants", "OpenPermits", "Permit", "Watched", "allow_destructive", "permits_of"]
 
 WATCH_KEY = "engineroom.watch"
 """Where a pool's connection record keeps the watch of its connection."""
@@ -67,7 +69,7 @@ class Permit:
         self._engine = engine
         self._operations = operations
         self._objects = objects
-        self._holder: tuple[int, object] | None = None
+        self._holder: tuple[object, object] | None = None
         self._watches: list[Watched] = []
         self._mutex = threading.Lock()
 
@@ -81,30 +83,51 @@ class Permit:
         """Whether the permit is narrowed to objects."""
         return self._objects is not None
 
-    def covers(self, operation: str, objects: Iterable[str]) -> bool:
-        """Tell whether an operation on some objects is permitted, as narrowed by the caller."""
+    def covers(self, operation: str, names: Sequence[str]) -> bool:
+        """Tell whether an operation is permitted, as narrowed by the caller.
+
+        Args:
+            operation: The verb and the kind, such as ``drop table``.
+            names: The names that its object goes by; none for an operation on a whole database.
+        """
         if not self.is_open:
             return False
         if self._operations is not None and not {operation, operation.partition(" ")[0]} & self._operations:
             return False
-        return self._objects is None or all(name in self._objects for name in objects)
+        return self._objects is None or any(name in self._objects for name in names)
 
-    def note_use(self, operation: str, objects: Iterable[str]) -> None:
+    def tell_use(self, operation: str, names: Sequence[str]) -> None:
         """Log that the permit let an operation pass; names only, never values."""
-        what = f"{operation} {', '.join(objects)}".strip()
+        what = f"{operation} {', '.join(names)}".strip()
         logger.warning("permitted on database %s: %s (reason: %s)", self.database, what, self.reason)
+
+    def hand_to(self, watch: Watched, record: ConnectionPoolEntry) -> None:
+        """Let the permit hold for a connection that was just taken from the pool, if its holder took it.
+
+        Raises:
+            InvalidSettingError: The connection reaches another database than the one that was named.
+        """
+        if self._holder is None or self._holder != _current_holder():
+            return
+        if self.database not in (names := watch.names):
+            raise _wrong_name(self.database, names)
+        with self._mutex:
+            self._watches.append(watch)
+        watch.grant(self)
+        # Called when the connection goes back; costs nothing while there is no permit, unlike a listener.
+        record.finalize_callback.append(lambda _: watch.revoke(self))  # type: ignore[attr-defined]
 
     def __enter__(self) -> Self:
         """Open the permit for the current thread or task."""
-        if self.is_open:
-            raise InvalidSettingError(
-                f'The permit for database "{self.database}" is open already.',
-                why="a permit is one visible block; it is entered once and belongs to who entered it.",
-                fix=["call engineroom.allow_destructive(...) anew for each block"],
-            )
-        self._holder = _current_holder()
-        event.listen(self._engine, "checkout", self._take)
-        event.listen(self._engine, "checkin", self._give_back)
+        with self._mutex:
+            if self.is_open:
+                raise InvalidSettingError(
+                    f'The permit for database "{self.database}" is open already.',
+                    why="a permit is one visible block, and belongs to the thread or task that entered it.",
+                    fix=["call engineroom.allow_destructive(...) anew for each block"],
+                )
+            self._holder = _current_holder()
+        permits_of(self._engine.dialect).open(self, self._engine)
         logger.info("permit opened for database %s (reason: %s)", self.database, self.reason)
         return self
 
@@ -113,13 +136,12 @@ class Permit:
     ) -> None:
         """Close the permit, also for connections that are still out."""
         self._holder = None
-        event.remove(self._engine, "checkout", self._take)
-        event.remove(self._engine, "checkin", self._give_back)
+        permits_of(self._engine.dialect).close(self)
         with self._mutex:
             watches, self._watches = self._watches, []
         for watch in watches:
             watch.revoke(self)
-        logger.info("permit closed for database %s", self.database)
+        logger.info("permit closed for database %s (reason: %s)", self.database, self.reason)
 
     async def __aenter__(self) -> Self:
         """Open the permit for the current task."""
@@ -131,25 +153,97 @@ class Permit:
         """Close the permit."""
         self.__exit__(kind, error, traceback)
 
-    def _take(self, _dbapi_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
-        watch: Watched | None = record.info.get(WATCH_KEY)
-        if watch is None or self._holder != _current_holder():
-            return
-        if self.database not in watch.names:
-            raise _wrong_name(self.database, watch.names)
-        with self._mutex:
-            self._watches.append(watch)
-        watch.grant(self)
 
-    def _give_back(self, _dbapi_connection: object, record: ConnectionPoolEntry) -> None:
-        watch: Watched | None = record.info.get(WATCH_KEY)
+class OpenPermits:
+    """The permits that are open for one engine and its ``execution_options()`` copies, which share a dialect."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._mutex = threading.Lock()
+        self._open: tuple[Permit, ...] = ()  # exchanged as a whole, so that it can be read without the mutex
+
+    def __bool__(self) -> bool:
+        """Whether any permit is open."""
+        return bool(self._open)
+
+    def open(self, permit: Permit, engine: Engine) -> None:
+        """Add a permit.
+
+        The engine's pool is followed from the first permit on, and for good: SQLAlchemy allows no change of listeners
+        while another thread may be calling them, and one that is never opened should cost nothing.
+        """
+        with self._mutex:
+            self._open = (*self._open, permit)
+            if self._hand_out not in engine.pool.dispatch.checkout:
+                event.listen(engine, "checkout", self._hand_out)
+
+    def close(self, permit: Permit) -> None:
+        """Take a permit away."""
+        with self._mutex:
+            self._open = tuple(each for each in self._open if each is not permit)
+
+    def _hand_out(self, _dbapi_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+        watch: Watched | None = record.info.get(WATCH_KEY) if self._open else None
         if watch is None:
             return
-        with self._mutex:
-            if watch not in self._watches:
-                return
-            self._watches.remove(watch)
-        watch.revoke(self)
+        for permit in self._open:
+            watch.revoke(permit)  # a pool that gives one connection to several: who takes it last decides
+        for permit in self._open:
+            permit.hand_to(watch, record)
+
+
+class Grants:
+    """The permits that hold for one connection."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self.permits: OpenPermits | None = None
+        self._granted: list[Permit] = []
+        self._uses: dict[tuple[Permit, str, tuple[str, ...]], None] = {}
+
+    @property
+    def note(self) -> str:
+        """What a refusal has to add about permits."""
+        if any(permit.is_open for permit in self._granted):
+            return "The permit that is open here does not cover this."
+        if self.permits:
+            return "A permit is open, but not for this connection: it was taken before the block, or by somebody else."
+        return ""
+
+    def add(self, permit: Permit) -> None:
+        """Let a permit hold."""
+        self._granted.append(permit)
+
+    def remove(self, permit: Permit) -> None:
+        """Let a permit hold no longer, and tell what it was used for."""
+        self._granted = [each for each in self._granted if each is not permit]
+        self.tell_uses()
+
+    def find(self, operation: str, names: Sequence[str]) -> Permit | None:
+        """Return the permit that covers an operation, the innermost first."""
+        return next((permit for permit in reversed(self._granted) if permit.covers(operation, names)), None)
+
+    def note_use(self, permit: Permit, operation: str, names: Sequence[str]) -> None:
+        """Remember that a permit lets an operation pass.
+
+        It is told after the statement: this may be called while SQLite prepares it, when a handler of the log must not
+        use the connection, and more than once.
+        """
+        self._uses[permit, operation, tuple(names)] = None
+
+    def tell_uses(self) -> None:
+        """Log what the permits were used for since the last time."""
+        uses, self._uses = self._uses, {}
+        for permit, operation, names in uses:
+            permit.tell_use(operation, names)
+
+
+_permits: WeakKeyDictionary[Dialect, OpenPermits] = WeakKeyDictionary()
+
+
+def permits_of(dialect: Dialect) -> OpenPermits:
+    """Return the permits that are open for the engines of a dialect."""
+    return _permits.setdefault(dialect, OpenPermits())
 
 
 def allow_destructive(
@@ -167,10 +261,11 @@ def allow_destructive(
 
     Args:
         engine: An engine of the factory, or one given to :func:`engineroom.guard`.
-        database: The name of the database that is really reached; for SQLite the file's name, such as ``shop.db``.
+        database: The name of the database that is really reached; for SQLite the file's name, such as ``shop.db``. The
+            permit opens no other one, such as one that the connection attaches.
         reason: Why the loss is wanted; it is logged with every use.
         operations: Narrow the permit to these operations, such as ``"drop table"`` or all of one verb, ``"drop"``.
-        objects: Narrow the permit to these objects, such as ``"users"``.
+        objects: Narrow the permit to these objects, such as ``"users"`` or ``"users.email"``.
 
     Returns:
         A context manager for ``with`` and ``async with``.
@@ -209,13 +304,13 @@ def _as_set(words: str | Iterable[str] | None, *, normalize: Callable[[str], str
     return frozenset(normalize(word) for word in ([words] if isinstance(words, str) else words))
 
 
-def _current_holder() -> tuple[int, Any]:
-    """Identify who runs: the thread, and the task where there is one."""
+def _current_holder() -> tuple[object, Any]:
+    """Identify who runs: the thread, and the task where there is one. A thread's number is used again after its end."""
     try:
         task = asyncio.current_task()
     except RuntimeError:
         task = None
-    return threading.get_ident(), task
+    return threading.current_thread(), task
 
 
 def _wrong_name(named: str, names: Collection[str]) -> InvalidSettingError:

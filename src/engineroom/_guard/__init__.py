@@ -18,7 +18,7 @@ from sqlalchemy.pool import QueuePool
 from engineroom import _identity, _project
 from engineroom._guard import live, outside
 from engineroom._guard.drop_all import before_drop_all
-from engineroom._guard.server import ServerWatch
+from engineroom._guard.server import guard_server
 from engineroom._guard.sqlite_connection import guarded_factory
 from engineroom._permit import WATCH_KEY, permits_of
 from engineroom._verdict import Facts, Verdict, judge
@@ -41,8 +41,8 @@ _guarded_dialects: WeakSet[Dialect] = WeakSet()  # an engine shares its dialect 
 def guard(engine: AnyEngine) -> AnyEngine:
     """Put the guard on an engine that somebody else made; the factory's engines have it already.
 
-    From now on a destructive operation on a database that is not disposable raises, whichever way it is sent. In this
-    release the guard reads statements on SQLite; on a server it stops ``metadata.drop_all`` alone.
+    From now on a destructive operation on a database that is not disposable raises, whichever way it is sent. On SQLite
+    that includes raw cursors; on a server they pass SQLAlchemy by, and so the guard.
 
     Args:
         engine: The engine; it is changed in place. Connections that it opened before are watched, too.
@@ -58,20 +58,23 @@ def guard(engine: AnyEngine) -> AnyEngine:
     inner: Engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine  # type: ignore[redundant-expr]
     if inner.dialect in _guarded_dialects:
         return engine
-    guard_new(inner)
-    if inner.dialect.name == "sqlite" and not _is_unused(inner):
+    is_used = not _is_unused(inner)
+    guard_new(inner, is_used=is_used)
+    if inner.dialect.name == "sqlite" and is_used:
         _watch_earlier_connections(inner)
     return engine
 
 
-def guard_new(engine: Engine) -> None:
-    """Put the guard on an engine that opened no connection yet."""
+def guard_new(engine: Engine, *, is_used: bool = False) -> None:
+    """Put the guard on an engine that opened no connection yet, unless it ``is_used``."""
     dialect = engine.dialect
     _guarded_dialects.add(dialect)
     if not event.contains(MetaData, "before_drop", before_drop_all):
         event.listen(MetaData, "before_drop", before_drop_all)
-    if dialect.name == "sqlite":
-        _hand_over_guarded_connections(dialect)
+    if dialect.name != "sqlite":
+        guard_server(engine, is_used=is_used)
+        return
+    _hand_over_guarded_connections(dialect)
 
     @event.listens_for(engine, "connect")
     def remember_watch(dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
@@ -112,8 +115,6 @@ def _gather_facts(target: str | URL | Engine | AsyncEngine | Connection | AsyncC
 
 def _watch_new(dbapi_connection: Any, record: ConnectionPoolEntry, dialect: Dialect) -> Any:
     """Return the watch of a connection that was just opened, whoever opened it."""
-    if dialect.name != "sqlite":
-        return ServerWatch(dbapi_connection, dialect, permits_of(dialect))
     watch = live.watch_of(dbapi_connection)
     if watch is None:
         return outside.watch_connection(dbapi_connection, dialect)

@@ -12,16 +12,19 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from engineroom import _identity
 from engineroom._address import mask_url
+from engineroom._guard.schemas import MAIN, ask
 from engineroom._guard.sqlite_connection import GuardedConnection
 from engineroom._verdict import SERVER_BACKENDS, Facts
 from engineroom.errors import RefusalError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.engine import Dialect
 
     from engineroom._guard.watch import Watch
 
-__all__ = ["facts_of", "identify_connection", "sqlite3_connection", "watch_of"]
+__all__ = ["facts_of", "identify_connection", "in_its_thread", "sqlite3_connection", "watch_of"]
 
 QUESTIONS = {
     "postgresql": "SELECT current_database()",
@@ -42,7 +45,7 @@ def facts_of(target: Engine | Connection) -> Facts:
             with target.connect() as connection:
                 return _ask(connection, location)
         return _ask(target, location)
-    except (SQLAlchemyError, RefusalError, OSError):
+    except (SQLAlchemyError, RefusalError, OSError, target.dialect.loaded_dbapi.Error):
         return Facts(target.dialect.name, None, location=location)
 
 
@@ -56,7 +59,7 @@ def identify_connection(dbapi_connection: Any, dialect: Dialect, location: str =
     """
     if dialect.name == "sqlite":
         watch = watch_of(dbapi_connection)
-        return watch.main.facts if watch else _identity.facts_of_sqlite_path(_ask_sqlite(dbapi_connection))
+        return watch.main.facts if watch else _identify_sqlite(dbapi_connection, location)
     if dialect.name not in SERVER_BACKENDS:
         return Facts(dialect.name, None, location=location)
     name = _fetch(dbapi_connection, QUESTIONS[dialect.name])[0][0]
@@ -70,9 +73,25 @@ def watch_of(dbapi_connection: Any) -> Watch | None:
 
 
 def sqlite3_connection(dbapi_connection: Any) -> Any:
-    """Return the sqlite3 connection below SQLAlchemy's adapter and aiosqlite's proxy."""
-    driver = getattr(dbapi_connection, "driver_connection", dbapi_connection)
-    return getattr(driver, "_conn", driver)  # aiosqlite 0.20 to 0.22 has no public name for it
+    """Return the sqlite3 connection below SQLAlchemy's adapter, aiosqlite's proxy and the wrapper of a tracer."""
+    driver = _unwrap(getattr(dbapi_connection, "driver_connection", dbapi_connection))
+    return _unwrap(getattr(driver, "_conn", driver))  # aiosqlite 0.22 has no public name for it
+
+
+def in_its_thread(dbapi_connection: Any, call: Callable[[Any], Any]) -> Any:
+    """Call something with the SQLite connection in the thread that may use it: for aiosqlite, the worker's."""
+    connection = sqlite3_connection(dbapi_connection)
+    if not hasattr(dbapi_connection, "run_async"):
+        return call(connection)
+    # aiosqlite 0.22: every public method runs through _execute; none takes a function of ours.
+    return dbapi_connection.run_async(lambda driver: driver._execute(call, connection))  # noqa: SLF001
+
+
+def _unwrap(connection: Any) -> Any:
+    """Return what a tracer wrapped; the proxies of wrapt, which these use, keep it under this name."""
+    while (inner := getattr(connection, "__wrapped__", None)) is not None:
+        connection = inner
+    return connection
 
 
 def _ask(connection: Connection, location: str) -> Facts:
@@ -83,9 +102,10 @@ def _ask(connection: Connection, location: str) -> Facts:
     return facts
 
 
-def _ask_sqlite(dbapi_connection: Any) -> str | None:
-    rows = _fetch(dbapi_connection, "PRAGMA database_list")
-    return next((file for _, schema, file in rows if schema == "main"), None)
+def _identify_sqlite(dbapi_connection: Any, location: str) -> Facts:
+    rows = in_its_thread(dbapi_connection, lambda connection: ask(connection, "PRAGMA database_list"))
+    files = [file for _, schema, file in rows if schema == MAIN]
+    return _identity.facts_of_sqlite_path(files[0]) if files else Facts("sqlite", None, location=location)
 
 
 def _fetch(dbapi_connection: Any, question: str) -> Any:

@@ -7,71 +7,111 @@ refusal where SQLAlchemy executes a statement. A raw cursor of such a connection
 
 from __future__ import annotations
 
-import sqlite3
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
-from sqlalchemy import event
-
-from engineroom._guard.live import sqlite3_connection, watch_of
+from engineroom._guard.live import in_its_thread, sqlite3_connection
 from engineroom._guard.watch import Watch
-from engineroom._permit import WATCH_KEY
+from engineroom._permit import WATCH_KEY, permits_of
+from engineroom.errors import InvalidSettingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Engine
-    from sqlalchemy.engine import ExecutionContext
-    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+    from sqlalchemy import Connection
+    from sqlalchemy.engine import Dialect
+    from sqlalchemy.pool import ConnectionPoolEntry
 
-__all__ = ["watch_from_outside"]
+__all__ = ["translate_denials", "watch_connection", "watch_taken"]
 
 EXECUTORS = ("do_execute", "do_executemany", "do_execute_no_params")
 
-
-def watch_from_outside(engine: Engine) -> None:
-    """Watch all connections of an SQLite engine, those in its pool included, from when they are taken next."""
-    event.listen(engine, "checkout", _watch)
-    event.listen(engine, "checkin", _forget_creations)
-    for name in EXECUTORS:
-        setattr(engine.dialect, name, _translate_denials(getattr(engine.dialect, name)))
+_translating: WeakSet[Dialect] = WeakSet()
 
 
-def _watch(dbapi_connection: Any, record: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
-    if record.info.get(WATCH_KEY) is None:
-        record.info[WATCH_KEY] = watch_of(dbapi_connection) or _in_its_thread(dbapi_connection, Watch)
+def watch_connection(dbapi_connection: Any, dialect: Dialect) -> Watch:
+    """Begin to watch a connection, and have the dialect turn its denials into refusals.
+
+    Raises:
+        InvalidSettingError: The connection has no authorizer, so that the guard could not keep its promise.
+    """
+    translate_denials(dialect)
+    try:
+        watch: Watch = in_its_thread(dbapi_connection, lambda connection: Watch(connection, is_inside=False))
+    except (AttributeError, TypeError):
+        pass
+    else:
+        watch.follow(permits_of(dialect))
+        return watch
+    raise _no_authorizer(type(sqlite3_connection(dbapi_connection)))
 
 
-def _forget_creations(_: Any, record: ConnectionPoolEntry) -> None:
-    watch = record.info.get(WATCH_KEY)
-    if watch is not None:
+def watch_taken(dbapi_connection: Any, record: ConnectionPoolEntry, dialect: Dialect) -> None:
+    """Watch a connection from when it is taken from the pool, and stand firm if its authorizer was replaced."""
+    watch: Watch | None = record.info.get(WATCH_KEY)
+    if watch is None:
+        record.info[WATCH_KEY] = watch_connection(dbapi_connection, dialect)
+    elif not watch.is_inside:
         watch.forget_creations()
+        in_its_thread(dbapi_connection, lambda connection: watch.attend(connection, ""))
 
 
-def _translate_denials(execute: Callable[..., None]) -> Callable[..., None]:
+def translate_denials(dialect: Dialect) -> None:
+    """Have a dialect look after connections that do not carry their watch, and turn their denials into refusals."""
+    if dialect in _translating:
+        return
+    _translating.add(dialect)
+    for name in EXECUTORS:
+        setattr(dialect, name, _translate(getattr(dialect, name), dialect))
+
+
+def _translate(execute: Callable[..., None], dialect: Dialect) -> Callable[..., None]:
     @wraps(execute)
-    def execute_watched(*arguments: Any) -> None:
-        context: ExecutionContext | None = arguments[-1]
-        watch: Watch | None = context.root_connection.info.get(WATCH_KEY) if context else None
-        if context is None or watch is None:
-            return execute(*arguments)
-        if watch.needs_attention:
-            _in_its_thread(context.root_connection.connection.dbapi_connection, watch.attend)
-        try:
-            return execute(*arguments)
-        except sqlite3.DatabaseError:
-            refusal = watch.take_refusal()
-            if refusal is None:
-                raise
-        raise refusal
+    def execute_watched(cursor: Any, statement: str, *arguments: Any) -> None:
+        connection: Connection | None = getattr(arguments[-1] if arguments else None, "root_connection", None)
+        watch = None if connection is None else _watch_of(connection, dialect)
+        if connection is None or watch is None or watch.is_inside:
+            return execute(cursor, statement, *arguments)
+        dbapi_connection = connection.connection.dbapi_connection
+        return _oversee(watch, dbapi_connection, statement, lambda: execute(cursor, statement, *arguments), dialect)
 
     return execute_watched
 
 
-def _in_its_thread(dbapi_connection: Any, call: Callable[[sqlite3.Connection], Any]) -> Any:
-    """Call something with the sqlite3 connection in the thread that may use it: for aiosqlite, the worker's."""
-    connection = sqlite3_connection(dbapi_connection)
-    if connection is getattr(dbapi_connection, "driver_connection", dbapi_connection):
-        return call(connection)
-    # aiosqlite 0.20 to 0.22: every public method runs through _execute; none takes a function of ours.
-    return dbapi_connection.run_async(lambda driver: driver._execute(call, connection))  # noqa: SLF001
+def _oversee(
+    watch: Watch, dbapi_connection: Any, statement: str, execute: Callable[[], None], dialect: Dialect
+) -> None:
+    if watch.needs_attention:
+        in_its_thread(dbapi_connection, lambda connection: watch.attend(connection, statement))
+    watch.is_overseen = True
+    try:
+        execute()
+    except dialect.loaded_dbapi.DatabaseError as error:
+        settle = partial(watch.settle_failure, sql=statement, error=error)
+        refusal = in_its_thread(dbapi_connection, settle)
+        if refusal is None:
+            raise
+    else:
+        if watch.needs_attention:
+            in_its_thread(dbapi_connection, partial(watch.settle, sql=statement))
+        return
+    finally:
+        watch.is_overseen = False
+    raise refusal
+
+
+def _watch_of(connection: Connection, dialect: Dialect) -> Watch | None:
+    """Return the watch of a connection; it begins here for one that was taken before the engine was guarded."""
+    watch: Watch | None = connection.info.get(WATCH_KEY)
+    if watch is None and connection.connection.dbapi_connection is not None:
+        watch = connection.info[WATCH_KEY] = watch_connection(connection.connection.dbapi_connection, dialect)
+    return watch
+
+
+def _no_authorizer(kind: type) -> InvalidSettingError:
+    return InvalidSettingError(
+        f"The guard cannot watch a connection of the class {kind.__module__}.{kind.__qualname__}.",
+        why="it works through SQLite's authorizer, and this class has none.",
+        fix=["let the engine open its connections by sqlite3 or aiosqlite"],
+    )

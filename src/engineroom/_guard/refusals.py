@@ -6,22 +6,38 @@ Only words are chosen here; whether to refuse is decided elsewhere.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
 
 from engineroom import _lifecycle, _project
+from engineroom._verdict import Facts
 from engineroom.errors import DestructiveOperationError, EngineroomError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engineroom._verdict import Facts, Verdict
+    from engineroom._verdict import Verdict
 
-__all__ = ["refuse_destruction"]
+__all__ = ["Refused", "refuse_all", "refuse_destruction"]
 
 MOST_NAMES = 3
+PHRASES = {
+    "unreadable text": "run a text that holds a destructive word and cannot be read",
+    "computed statement": "run a computed statement, which cannot be read,",
+}
+"""What to say where the judge of texts names no verb."""
 
 
-def refuse_destruction(
+class Refused(NamedTuple):
+    """One loss that is refused on a server, with the database from which something would be lost."""
+
+    operation: str
+    objects: tuple[str, ...]
+    facts: Facts
+    verdict: Verdict
+
+
+def refuse_destruction(  # noqa: PLR0913  # all that a message may say
     operation: str,
     objects: Sequence[str],
     *,
@@ -47,10 +63,42 @@ def refuse_destruction(
     )
 
 
-def _tell_fixes(facts: Facts) -> list[str]:
+def refuse_all(
+    refused: Sequence[Refused], *, database: str | None, objects: Sequence[str] = (), note: str = ""
+) -> DestructiveOperationError:
+    """Build one error for all that a text would lose on a server, so that none of it is found out by a second try.
+
+    Args:
+        refused: What would be lost; at least one loss.
+        database: The database that the connection is in, which a permit has to name.
+        objects: The objects that a permit has to name besides, since they are not in that database.
+        note: A further sentence of the reason, such as why an open permit does not hold here.
+    """
+    reasons = "; ".join(dict.fromkeys(loss.verdict.reason for loss in refused))
+    return DestructiveOperationError(
+        f"Refused to {_tell_losses(refused)}.",
+        why=f"{_tell_environment()} and {reasons}.{' ' if note else ''}{note}",
+        fix=_tell_fixes(Facts(refused[0].facts.backend, database), objects),
+    )
+
+
+def _tell_losses(refused: Sequence[Refused]) -> str:
+    """Say all that would be done, in its order, and after each run of it the place."""
+    told = []
+    for facts, losses in groupby(refused, key=lambda loss: loss.facts):
+        same = [(operation, list(group)) for operation, group in groupby(losses, key=lambda loss: loss.operation)]
+        phrases = [_phrase(operation, [name for loss in group for name in loss.objects]) for operation, group in same]
+        # "drop database shop" has said the name already.
+        is_told = not facts.database or same[-1][0].endswith(" database")
+        database = "" if is_told else f" in database {_show(facts.database or '')}"
+        told.append(f"{', '.join(phrases)}{database} on {_tell_place(facts)}")
+    return "; ".join(told)
+
+
+def _tell_fixes(facts: Facts, objects: Sequence[str] = ()) -> list[str]:
     fixes = [] if _lifecycle.is_test_process() else ["run it under pytest, which selects the test database"]
     fixes.append(f"point DATABASE_URL at a database whose name {_tell_test_names()}")
-    return [*fixes, f"wrap this one call in {_tell_permit(facts)}"] if facts.database else fixes
+    return [*fixes, f"wrap this one call in {_tell_permit(facts, objects)}"] if facts.database else fixes
 
 
 def _tell_attached_fixes(facts: Facts) -> list[str]:
@@ -61,9 +109,10 @@ def _tell_attached_fixes(facts: Facts) -> list[str]:
     return [*fixes, f"do it through an engine of that database, inside {_tell_permit(facts)}"]
 
 
-def _tell_permit(facts: Facts) -> str:
+def _tell_permit(facts: Facts, objects: Sequence[str] = ()) -> str:
     name = json.dumps(facts.database, ensure_ascii=False)  # a Python literal, whatever the name
-    return f'engineroom.allow_destructive(engine, database={name}, reason="...")'
+    narrow = f", objects={json.dumps(list(dict.fromkeys(objects)), ensure_ascii=False)}" if objects else ""
+    return f'engineroom.allow_destructive(engine, database={name}{narrow}, reason="...")'
 
 
 def _tell_place(facts: Facts) -> str:
@@ -73,12 +122,15 @@ def _tell_place(facts: Facts) -> str:
 
 
 def _phrase(operation: str, objects: Sequence[str]) -> str:
-    """Say what would be done: ``drop table users``, ``drop 14 tables``."""
-    if len(objects) > MOST_NAMES:
-        verb, _, kind = operation.partition(" ")
-        return f"{verb} {len(objects)} {kind}s"
-    plural = "s" if len(objects) > 1 else ""
-    return f"{operation}{plural} {', '.join(map(_show, objects))}".rstrip()
+    """Say what would be done: ``drop table users``, ``drop tables users, orders``, ``drop 14 tables``."""
+    if operation in PHRASES:
+        return PHRASES[operation]
+    names = list(dict.fromkeys(objects))
+    verb, _, kind = operation.partition(" ")
+    plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    if len(names) > MOST_NAMES:
+        return f"{verb} {len(names)} {plural}"
+    return " ".join(filter(None, [verb, plural if len(names) > 1 else kind, ", ".join(map(_show, names))]))
 
 
 def _show(name: str) -> str:

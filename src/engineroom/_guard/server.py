@@ -1,61 +1,154 @@
-"""The watch over one connection to a server: which permits hold for it.
+"""The guard on servers: has every text judged before the driver gets it.
 
-In this release the guard reads no statements that are sent to a server; it stops ``metadata.drop_all``, and asks here
-whether that was permitted.
+Replaces the three executors of the guarded engine's own dialect object, which is all that SQLAlchemy calls for a
+statement, sync or async. That costs a look-up for a text that was judged before; listeners of execute events would move
+every statement to a slower path. A raw cursor passes SQLAlchemy by, and so the guard.
 """
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from engineroom._guard.live import identify_connection
-from engineroom._permit import Grants
+from sqlalchemy import event
+from sqlalchemy.engine import ExecutionContext
+
+from engineroom._address import mask_url
+from engineroom._guard.outside import EXECUTORS
+from engineroom._guard.refusals import refuse_destruction
+from engineroom._guard.server_watch import ServerWatch
+from engineroom._permit import WATCH_KEY, permits_of
+from engineroom._statements import Destruction, created_table, judge_text
+from engineroom._verdict import Facts, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable
 
-    from sqlalchemy.engine import Dialect
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.pool import ConnectionPoolEntry
 
-    from engineroom._permit import OpenPermits, Permit
+    from engineroom._statements import Dialect
 
-__all__ = ["ServerWatch"]
+__all__ = ["guard_server", "server_watch_of"]
+
+MOST_TEXTS = 2000
+MOST_LETTERS = 10_000
+"""Bounds of the memory of texts that destroy nothing: at most 20 MB, and far less in practice."""
+
+READ_AS: dict[str, tuple[Dialect, ...]] = {"postgresql": ("postgresql",), "mysql": ("mysql",), "mariadb": ("mariadb",)}
+UNKNOWN_READ_AS: tuple[Dialect, ...] = ("postgresql", "mariadb")
+"""How the texts of a kind of server that nobody taught engineroom are read: what either would lose counts."""
 
 
-class ServerWatch:
-    """The permits of one connection to a server.
+def guard_server(engine: Engine, *, is_used: bool = False) -> None:
+    """Put the guard on an engine of a server.
 
     Args:
-        dbapi_connection: The connection as SQLAlchemy's pool has it.
-        dialect: The dialect that opened it.
-        permits: The permits that are open for its engine.
+        engine: The engine.
+        is_used: Whether it may have opened connections already; they are watched from when they are used next.
     """
+    dialect = engine.dialect
 
-    def __init__(self, dbapi_connection: Any, dialect: Dialect, permits: OpenPermits) -> None:
-        """Ask nothing yet."""
-        self._dbapi_connection = dbapi_connection
-        self._dialect = dialect
-        self.grants = Grants()
-        self.grants.permits = permits
+    def watch(dbapi_connection: Any, record: ConnectionPoolEntry, *_: object) -> None:
+        if WATCH_KEY not in record.info:
+            record.info[WATCH_KEY] = _watch_new(dbapi_connection, record, engine)
 
-    @property
-    def names(self) -> Collection[str]:
-        """The name of the database that is reached now: ``USE`` may have selected another one."""
-        facts = identify_connection(self._dbapi_connection, self._dialect)
-        self._dbapi_connection.rollback()  # the question began a transaction that nobody asked for
-        return {facts.database} if facts.database else set()
+    # A permit asks for the watch when a connection is taken.
+    for moment in ("connect", "checkout") if is_used else ("connect",):
+        event.listen(engine, moment, watch)
+    texts = _HarmlessTexts(READ_AS.get(dialect.name, UNKNOWN_READ_AS))
+    for name in EXECUTORS:
+        setattr(dialect, name, _judge_first(getattr(dialect, name), texts))
 
-    def grant(self, permit: Permit) -> None:
-        """Let a permit hold."""
-        self.grants.add(permit)
 
-    def revoke(self, permit: Permit) -> None:
-        """Let it hold no longer."""
-        self.grants.remove(permit)
+def server_watch_of(connection: Connection) -> ServerWatch:
+    """Return the watch of a connection of a guarded engine; one taken before the guard came gets its watch now."""
+    watch: ServerWatch | None = connection.info.get(WATCH_KEY)
+    if watch is None:
+        pooled = connection.connection
+        record = getattr(pooled, "_connection_record", None)
+        watch = connection.info[WATCH_KEY] = _watch_new(pooled.dbapi_connection, record, connection.engine)
+    return watch
 
-    def is_permitted(self, operation: str, name: str, database: str | None) -> bool:
-        """Tell whether a permit for the database that is reached now covers an operation."""
-        permit = self.grants.find(operation, (name,))
-        if permit is None or permit.database != database:
-            return False
-        self.grants.note_use(permit, operation, (name,))
-        return True
+
+def _watch_new(dbapi_connection: Any, record: Any, engine: Engine) -> ServerWatch:
+    dialect = engine.dialect
+    watch = ServerWatch(dbapi_connection, dialect.name, mask_url(engine.url), permits_of(dialect))
+    if record is not None:
+        # What is to be done when the connection goes back; it costs nothing where there is nothing, unlike a listener.
+        watch.when_created = lambda: record.finalize_callback.append(lambda _: watch.forget_creations())
+    return watch
+
+
+class _HarmlessTexts:
+    """The judge of texts, with a memory of those that destroy nothing, the latest ones."""
+
+    def __init__(self, dialects: tuple[Dialect, ...]) -> None:
+        self.known: dict[str, None] = {}
+        self._dialects = dialects
+
+    def judge(self, statement: object) -> tuple[tuple[Destruction, ...], tuple[str, ...]]:
+        """Return what a statement would destroy, and the table that it would create."""
+        text = _as_text(statement)
+        if text is None:
+            return (Destruction("unreadable text", "unreadable"),), ()
+        losses = tuple(dict.fromkeys(loss for dialect in self._dialects for loss in judge_text(text, dialect)))
+        created = () if losses else created_table(text, self._dialects[0])
+        if not losses and not created:
+            self._remember(text)
+        return losses, created
+
+    def _remember(self, text: str) -> None:
+        if len(text) > MOST_LETTERS:
+            return
+        if len(self.known) >= MOST_TEXTS:
+            self.known.clear()  # rare, and cheaper than an order that is kept at every look-up
+        self.known[text] = None
+
+
+def _as_text(statement: object) -> str | None:
+    """Return the text that a driver would send; psycopg and psycopg2 also take bytes and composed statements."""
+    if isinstance(statement, bytes | bytearray):
+        try:
+            return statement.decode()
+        except UnicodeDecodeError:
+            return None
+    return statement if isinstance(statement, str) else None
+
+
+def _judge_first(execute: Callable[..., None], texts: _HarmlessTexts) -> Callable[..., None]:
+    known = texts.known
+
+    @wraps(execute)
+    def execute_judged(cursor: Any, statement: str, *arguments: Any) -> None:
+        if statement in known:
+            execute(cursor, statement, *arguments)
+            return
+        losses, created = texts.judge(statement)
+        if not losses and not created:
+            execute(cursor, statement, *arguments)
+            return
+        watch = _find_watch(arguments[-1] if arguments else None)
+        if watch is None:
+            _check_blindly(losses)
+            execute(cursor, statement, *arguments)
+            return
+        watch.check(losses)
+        is_new = bool(created) and watch.is_free_for_own(created)
+        execute(cursor, statement, *arguments)
+        watch.settle(losses)
+        if is_new:
+            watch.note_creation(created)
+
+    return execute_judged
+
+
+def _check_blindly(losses: tuple[Destruction, ...]) -> None:
+    """Refuse every loss where it is not known which connection would cause it."""
+    for loss in losses:
+        facts = Facts("", None)
+        raise refuse_destruction(loss.operation, loss.objects, facts=facts, verdict=judge(facts))
+
+
+def _find_watch(context: object) -> ServerWatch | None:
+    return server_watch_of(context.root_connection) if isinstance(context, ExecutionContext) else None

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 from engineroom import _project, _verdict
 from engineroom._guard.catalogue import Catalogue, fetch, is_idle
 from engineroom._guard.refusals import Refused, refuse_all
+from engineroom._permit import Grants
 from engineroom._statements import Destruction, ObjectName
 from engineroom._verdict import Facts, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from sqlalchemy import Table
 
-    from engineroom._permit import Permit
+    from engineroom._permit import OpenPermits, Permit
     from engineroom.errors import DestructiveOperationError
 
 __all__ = ["QUESTIONS", "ServerWatch"]
@@ -46,14 +47,21 @@ class ServerWatch:
         dbapi_connection: The connection as SQLAlchemy's pool has it.
         backend: The name of the dialect.
         location: The masked URL, for messages.
+        permits: The permits that are open for its engine.
+
+    Attributes:
+        grants: The permits that hold for this connection.
+        when_created: Called when the connection created its first table since it was taken.
     """
 
-    def __init__(self, dbapi_connection: Any, backend: str, location: str) -> None:
+    def __init__(self, dbapi_connection: Any, backend: str, location: str, permits: OpenPermits) -> None:
         """Ask nothing yet: most connections never destroy anything."""
+        self.grants = Grants()
+        self.grants.permits = permits
+        self.when_created: Callable[[], object] | None = None
         self._connection = dbapi_connection
         self._backend = backend
         self._location = location
-        self._permits: list[Permit] = []
         self._created: set[object] = set()
         self._is_kept: bool | None = None  # whether the first database of the connection is one that is not disposable
         self._catalogue = Catalogue(dbapi_connection, backend, self._created) if backend in QUESTIONS else None
@@ -69,12 +77,11 @@ class ServerWatch:
 
     def grant(self, permit: Permit) -> None:
         """Let a permit hold."""
-        self._permits.append(permit)
+        self.grants.add(permit)
 
     def revoke(self, permit: Permit) -> None:
         """Let a permit hold no longer."""
-        if permit in self._permits:
-            self._permits.remove(permit)
+        self.grants.remove(permit)
 
     def identify(self) -> Facts:
         """Ask the connection for its database; one of an unknown kind of server stays unknown."""
@@ -93,7 +100,7 @@ class ServerWatch:
             DestructiveOperationError: Something would be lost, and no permit covers it.
         """
         for permit, loss in self._weigh(losses):
-            permit.note_use(loss.operation, loss.objects)
+            self.grants.note_use(permit, loss.operation, loss.objects)
 
     def check_drop_all(self, tables: Sequence[Table]) -> None:
         """Refuse ``drop_all`` as a whole, with all its tables in one message, before its first statement.
@@ -113,11 +120,18 @@ class ServerWatch:
 
     def note_creation(self, parts: tuple[str, ...]) -> None:
         """Remember a table that the connection has just created where there was none."""
-        if self._catalogue is not None:
-            self._created.update(self._catalogue.find_tables(parts))
+        if self._catalogue is None:
+            return
+        if not self._created and self.when_created is not None:
+            self.when_created()
+        self._created.update(self._catalogue.find_tables(parts))
 
-    def note_losses(self, losses: Sequence[Destruction]) -> None:
-        """Forget own tables that are gone, where a name is all that tells one: it may be another's table next."""
+    def settle(self, losses: Sequence[Destruction]) -> None:
+        """Do what is due after a statement: tell which permits it used, and forget own tables that are gone.
+
+        On MySQL a name is all that tells a table, and it may be another's table next.
+        """
+        self.grants.tell_uses()
         gone = {name.parts[-1].casefold() for loss in losses if loss.operation in TAKEN for name in loss.ask}
         if gone:
             named = {own for own in self._created if isinstance(own, tuple) and str(own[-1]).casefold() in gone}
@@ -139,11 +153,10 @@ class ServerWatch:
             verdict = SERVER_WIDE if loss.server_wide else _verdict.judge(facts, _project.get_project().test_names)
             if verdict.disposable or self._is_harmless(loss):
                 continue
-            permit = self._find_permit(loss, here)
-            if permit is None:
+            permits = self._find_permits(loss, here)
+            permitted += [(permit, loss) for permit in dict.fromkeys(permits)]
+            if not permits:
                 refused.append((loss, Refused(loss.operation, loss.objects, facts, verdict)))
-            else:
-                permitted.append((permit, loss))
         if refused:
             raise self._refuse(refused, here)
         return permitted
@@ -159,22 +172,31 @@ class ServerWatch:
         asked = ObjectName("table", parts, table.fullname)
         return Destruction("drop table", "drop", (table.fullname,), database=database, ask=(asked,))
 
-    def _find_permit(self, loss: Destruction, here: Facts) -> Permit | None:
-        """Return a permit for what would be lost; for another database, or all of them, it must name the objects."""
+    def _find_permits(self, loss: Destruction, here: Facts) -> list[Permit]:
+        """Return permits for all that would be lost, else none; for another database they must name the objects."""
         is_elsewhere = _is_elsewhere(loss, here)
         objects = _qualified(loss) if is_elsewhere else loss.objects
-        for permit in reversed(self._permits):
-            is_meant = permit.database == here.database and (permit.names_objects or not is_elsewhere)
-            if is_meant and (permit.covers(loss.operation, objects) or permit.covers(loss.kind, objects)):
-                return permit
-        return None
+        found = [self._find_permit(loss, _names_of(name, loss)) for name in objects or [""]]
+        permits = [
+            permit
+            for permit in found
+            if permit is not None and permit.database == here.database and (permit.names_objects or not is_elsewhere)
+        ]
+        return permits if len(permits) == len(found) else []
+
+    def _find_permit(self, loss: Destruction, names: Sequence[str]) -> Permit | None:
+        return self.grants.find(loss.operation, names) or self.grants.find(loss.kind, names)
 
     def _refuse(self, refused: Sequence[tuple[Destruction, Refused]], here: Facts) -> DestructiveOperationError:
-        note = "The permit that is open here does not cover this." if self._permits else ""
         elsewhere = [name for loss, _ in refused if _is_elsewhere(loss, here) for name in _qualified(loss)]
-        objects = f", objects={list(dict.fromkeys(elsewhere))}" if elsewhere else ""
-        permit = f'database="{here.database or "NAME"}"{objects}'
-        return refuse_all([one for _, one in refused], note=note, permit=permit)
+        losses = [one for _, one in refused]
+        return refuse_all(losses, database=here.database, objects=elsewhere, note=self.grants.note)
+
+
+def _names_of(name: str, loss: Destruction) -> tuple[str, ...]:
+    """Return the names that an object goes by: a column also by that of its table; nothing where it has no name."""
+    tables = (table.written for table in loss.ask if name.startswith(f"{table.written}."))
+    return (name, *tables) if name else ()
 
 
 def _place_of(loss: Destruction, here: Facts) -> Facts:

@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 from engineroom import _address
+from engineroom._guard.schemas import ask
 from engineroom._guard.watch import Watch
 
 if TYPE_CHECKING:
@@ -21,19 +22,23 @@ if TYPE_CHECKING:
 
 __all__ = ["GuardedConnection", "GuardedCursor", "guarded_factory"]
 
+# Bound once: these run for every statement, and super() would be a fifth of what the guard costs.
+_cursor = sqlite3.Connection.cursor
 _execute = sqlite3.Cursor.execute
 _executemany = sqlite3.Cursor.executemany
 _executescript = sqlite3.Cursor.executescript
 
-# The operations of sqlite3_db_config that destroy; Python 3.12 added Connection.setconfig.
-DESTRUCTIVE_CONFIGURATIONS = {
-    getattr(sqlite3, "SQLITE_DBCONFIG_RESET_DATABASE", None): "reset the whole database",
-    getattr(sqlite3, "SQLITE_DBCONFIG_WRITABLE_SCHEMA", None): "switch on writable_schema",
-}
+URI_POSITION = 6
+"""Where ``uri`` stands among the arguments of ``sqlite3.connect`` after the database."""
+
+RESET_DATABASE: int | None = getattr(sqlite3, "SQLITE_DBCONFIG_RESET_DATABASE", None)  # Python 3.12
+WRITABLE_SCHEMA: int | None = getattr(sqlite3, "SQLITE_DBCONFIG_WRITABLE_SCHEMA", None)
 
 
 class GuardedCursor(sqlite3.Cursor):
     """A cursor that replaces SQLite's denial by the guard's refusal."""
+
+    __slots__ = ()
 
     connection: GuardedConnection
 
@@ -41,40 +46,46 @@ class GuardedCursor(sqlite3.Cursor):
         """Execute one statement, or refuse it."""
         watch = self.connection.watch
         if watch.needs_attention:
-            watch.attend(self.connection)
+            watch.attend(self.connection, sql)
         try:
-            return _execute(self, sql, parameters)
-        except sqlite3.DatabaseError:
-            refusal = watch.take_refusal()
+            _execute(self, sql, parameters)
+        except sqlite3.DatabaseError as error:
+            refusal = watch.settle_failure(self.connection, sql, error)
             if refusal is None:
                 raise
+        else:
+            if watch.needs_attention:
+                watch.settle(self.connection, sql)
+            return self
         raise refusal
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> Self:
         """Execute one statement for each set of parameters, or refuse it."""
         watch = self.connection.watch
         if watch.needs_attention:
-            watch.attend(self.connection)
+            watch.attend(self.connection, sql)
         try:
-            return _executemany(self, sql, parameters)
-        except sqlite3.DatabaseError:
-            refusal = watch.take_refusal()
+            _executemany(self, sql, parameters)
+        except sqlite3.DatabaseError as error:
+            refusal = watch.settle_failure(self.connection, sql, error)
             if refusal is None:
                 raise
+        else:
+            return self
         raise refusal
 
     def executescript(self, sql_script: str, /) -> Self:
         """Execute several statements, up to the first that is refused."""
         watch = self.connection.watch
-        if watch.needs_attention:
-            watch.attend(self.connection)
+        watch.attend_script(self.connection, sql_script)
         try:
             _executescript(self, sql_script)
-        except sqlite3.DatabaseError:
-            refusal = watch.take_refusal()
+        except sqlite3.DatabaseError as error:
+            refusal = watch.settle_failure(self.connection, sql_script, error)
             if refusal is None:
                 raise
         else:
+            watch.settle(self.connection, sql_script)
             return self
         raise refusal
 
@@ -82,19 +93,43 @@ class GuardedCursor(sqlite3.Cursor):
 class GuardedConnection(sqlite3.Connection):
     """A connection under watch; see :class:`engineroom._guard.watch.Watch`."""
 
+    watch: Watch
+
     def __init__(self, database: Any, *args: Any, **options: Any) -> None:
         """Open the database and identify it."""
         super().__init__(database, *args, **options)
-        self.watch = Watch(self, in_memory=_address.sqlite_address(database, uri=bool(options.get("uri"))).in_memory)
+        uri = options.get("uri", args[URI_POSITION] if len(args) > URI_POSITION else False)
+        try:
+            self.watch = Watch(self, in_memory=_address.sqlite_address(database, uri=bool(uri)).in_memory)
+        except BaseException:
+            self.close()
+            raise
 
-    def cursor(self, factory: Callable[[sqlite3.Connection], Any] | None = None) -> Any:
+    def __getattr__(self, name: str) -> Watch:
+        """Begin the watch late, where an application's own class did not call this one's ``__init__``."""
+        if name != "watch":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.watch = watch = Watch(self)
+        return watch
+
+    def __call__(self, sql: str, /) -> Any:
+        """Prepare a statement: sqlite3's cache calls its connection for a text that it does not hold.
+
+        Here the refusal reaches also who uses a cursor class of his own, which knows nothing of the guard.
+        """
+        try:
+            return super().__call__(sql)
+        except sqlite3.DatabaseError as error:
+            refusal = self.watch.take_refusal(error)
+            if refusal is None:
+                raise
+        raise refusal
+
+    def cursor(self, factory: Callable[[sqlite3.Connection], Any] = GuardedCursor) -> Any:
         """Return a guarded cursor, also of an application's own cursor class."""
-        return super().cursor(GuardedCursor if factory is None else _guarded_cursor_factory(factory))
-
-    def rollback(self) -> None:
-        """Roll back; what the connection created is gone."""
-        self.watch.forget_creations()
-        super().rollback()
+        if factory is not GuardedCursor and isinstance(factory, type):
+            factory = _guarded_cursor_class(factory)
+        return _cursor(self, factory)
 
     def set_authorizer(self, authorizer_callback: Authorizer | None) -> None:
         """Chain an application's authorizer behind the watch instead of replacing it."""
@@ -102,37 +137,65 @@ class GuardedConnection(sqlite3.Connection):
         sqlite3.Connection.set_authorizer(self, self.watch.authorize)
 
     def backup(self, target: sqlite3.Connection, **options: Any) -> None:
-        """Copy this database over another one, unless that one is guarded and not disposable."""
-        if isinstance(target, GuardedConnection) and not target.watch.allows_everywhere("overwrite the whole database"):
-            _raise_refusal(target.watch)
+        """Copy this database over another one, unless that one is guarded, not disposable, and not empty."""
+        if isinstance(target, GuardedConnection) and not _is_empty(target):
+            _require(target.watch.allows_on_main("overwrite the whole database"), target.watch)
         super().backup(target, **options)
 
-    def setconfig(self, op: int, enable: bool = True, /) -> None:
-        """Set a configuration option, unless it destroys."""
-        operation = DESTRUCTIVE_CONFIGURATIONS.get(op)
-        if operation and enable and not self.watch.allows_everywhere(operation):
-            _raise_refusal(self.watch)
-        super().setconfig(op, enable)  # type: ignore[misc,unused-ignore]  # Python 3.12
+    if hasattr(sqlite3.Connection, "deserialize"):
+
+        def deserialize(self, data: Any, /, *, name: str = "main") -> None:
+            """Exchange a database for one in memory; the file that was open is left as it is."""
+            super().deserialize(data, name=name)
+            self.watch.forget_files()
+
+    if hasattr(sqlite3.Connection, "setconfig"):
+
+        def setconfig(self, op: int, enable: bool = True, /) -> None:
+            """Set a configuration option, unless it destroys."""
+            if op == RESET_DATABASE and enable:
+                _require(self.watch.allows_on_main("reset the whole database"), self.watch)
+            if op == WRITABLE_SCHEMA and enable:
+                _require(self.watch.allows_writing_schema(), self.watch)
+            super().setconfig(op, enable)  # type: ignore[misc,unused-ignore]  # Python 3.12
 
 
-def _raise_refusal(watch: Watch) -> None:
+def _require(is_allowed: bool, watch: Watch) -> None:
     refusal = watch.take_refusal()
-    if refusal is not None:
+    if not is_allowed and refusal is not None:
         raise refusal
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    """Tell whether nothing can be lost; a connection that cannot be asked from this thread may hold something."""
+    try:
+        return not ask(connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
+    except sqlite3.Error:
+        return False
 
 
 @cache
 def guarded_factory(factory: type[sqlite3.Connection] | None) -> type[GuardedConnection]:
-    """Return the guarded variant of a connection class that an application passed as ``factory=``."""
+    """Return the guarded variant of a connection class that an application passed as ``factory=``.
+
+    The application's methods come first, and reach the guarded ones by ``super()`` as they would reach sqlite3's.
+    """
     if factory is None or factory is sqlite3.Connection:
         return GuardedConnection
     if issubclass(factory, GuardedConnection):
         return factory
-    return type(f"Guarded{factory.__name__}", (GuardedConnection, factory), {})
+
+    def __init__(self: GuardedConnection, *args: Any, **options: Any) -> None:  # noqa: N807  # becomes a method
+        factory.__init__(self, *args, **options)
+        _ = self.watch  # begun here at the latest
+
+    return type(f"Guarded{factory.__name__}", (factory, GuardedConnection), {"__init__": __init__})
 
 
 @cache
-def _guarded_cursor_factory(factory: Callable[[sqlite3.Connection], Any]) -> Callable[[sqlite3.Connection], Any]:
-    if not isinstance(factory, type) or issubclass(factory, GuardedCursor):
+def _guarded_cursor_class(factory: type) -> type:
+    if issubclass(factory, GuardedCursor) or not issubclass(factory, sqlite3.Cursor):
         return factory
-    return type(f"Guarded{factory.__name__}", (GuardedCursor, factory), {})
+    if factory is sqlite3.Cursor:
+        return GuardedCursor
+    return type(f"Guarded{factory.__name__}", (factory, GuardedCursor), {})

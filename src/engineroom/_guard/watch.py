@@ -1,25 +1,27 @@
 """The watch over one SQLite connection: SQLite itself asks it, while it prepares a statement, what may be done.
 
 SQLite's authorizer sees every way in (text, ORM, scripts, raw cursors) after parsing, with the schema that is meant.
-The watch turns those questions into a call of the judge about the database file behind the schema. It runs in whatever
-thread prepares the statement and must not execute SQL while it is asked (SQLite forbids that), so what it needs to know
-about attached databases is looked up before the next statement, by :meth:`Watch.attend`.
+The watch turns those questions into a call of the judge about the database behind the schema. It runs in whatever
+thread prepares the statement and must not execute SQL while it is asked (SQLite forbids that), so what has to be asked
+of the connection is asked before and after a statement: by :meth:`Watch.attend` and :meth:`Watch.settle`.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
+import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engineroom import _identity, _project, _verdict
+from engineroom._guard.creations import Creations, is_notable, key_of
 from engineroom._guard.refusals import refuse_destruction
+from engineroom._guard.schemas import MAIN, Judged, Schemas, ask
+from engineroom._permit import Grants
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from engineroom._permit import Permit
+    from engineroom._permit import OpenPermits, Permit
     from engineroom.errors import DestructiveOperationError
 
 __all__ = ["Authorizer", "Watch"]
@@ -27,32 +29,23 @@ __all__ = ["Authorizer", "Watch"]
 Authorizer = Callable[[int, str | None, str | None, str | None, str | None], int]
 """The signature of the callback that SQLite's authorizer calls."""
 
-MAIN = "main"
-TEMPORARY = "temp"
 DROPS = {
     sqlite3.SQLITE_DROP_TABLE: "drop table",
     sqlite3.SQLITE_DROP_VTABLE: "drop table",
     sqlite3.SQLITE_DROP_VIEW: "drop view",
     sqlite3.SQLITE_DROP_TRIGGER: "drop trigger",
 }
-CREATIONS = frozenset(
-    {
-        sqlite3.SQLITE_CREATE_TABLE,
-        sqlite3.SQLITE_CREATE_VTABLE,
-        sqlite3.SQLITE_CREATE_VIEW,
-        sqlite3.SQLITE_CREATE_TRIGGER,
-    }
-)
+CREATIONS = {
+    sqlite3.SQLITE_CREATE_TABLE: "create table",
+    sqlite3.SQLITE_CREATE_VTABLE: "create table",
+    sqlite3.SQLITE_CREATE_VIEW: "create view",
+    sqlite3.SQLITE_CREATE_TRIGGER: "create trigger",
+}
 RENAMES = {"sqlite_rename_table": "rename table", "sqlite_rename_column": "rename column"}
 FALSE_WORDS = frozenset({"0", "off", "no", "false", "reset"})
-UNKNOWN = _verdict.Facts("sqlite", None, location="an attached database that could not be identified")
-
-
-class _Judged(NamedTuple):
-    """A database and what the judge said of it."""
-
-    facts: _verdict.Facts
-    verdict: _verdict.Verdict
+WRITE_SCHEMA = "switch on writable_schema"
+SCHEMA_TABLE = "sqlite_master"
+DENIAL = "not authorized"
 
 
 class _Refusal(NamedTuple):
@@ -60,7 +53,7 @@ class _Refusal(NamedTuple):
 
     operation: str
     objects: tuple[str, ...]
-    judged: _Judged
+    judged: Judged
 
 
 class Watch:
@@ -69,82 +62,146 @@ class Watch:
     Args:
         connection: The connection to watch; its authorizer is set.
         in_memory: Whether the main database is known to have no file (``vfs=memdb`` gives it a name all the same).
+        is_inside: Whether the connection itself calls the watch around each statement.
+
+    Attributes:
+        needs_attention: Whether :meth:`attend` and :meth:`settle` have something to do; looked at for each statement.
+        chained: The application's own authorizer.
+        is_overseen: Whether :meth:`settle` will follow the statement that is being prepared. Only then can be told
+            what it created.
+        grants: The permits that hold for this connection.
+        when_created: Called when the connection is about to create its first object, to have its creations forgotten
+            at the end of its turn.
     """
 
-    def __init__(self, connection: sqlite3.Connection, *, in_memory: bool = False) -> None:
-        """Identify the databases that the connection reaches, and set its authorizer."""
+    def __init__(self, connection: Any, *, in_memory: bool = False, is_inside: bool = True) -> None:
+        """Set the connection's authorizer, and identify the databases that it reaches."""
         self.needs_attention = False
         self.chained: Authorizer | None = None
-        self._in_memory = in_memory
-        self._judged: dict[str, _Judged] = {}
-        self._unlisted: list[_Judged] = []
-        self._created: set[tuple[str | None, str]] = set()
-        self._creating: tuple[str | None, str] | None = None
+        self.is_inside = is_inside
+        self.grants = Grants()
+        self.when_created: Callable[[], None] = _do_nothing
+        self._schemas = Schemas(in_memory=in_memory)
+        self._creations = Creations()
         self._altering: tuple[str | None, str] = (None, "")
-        self._permits: list[Permit] = []
-        self._refusal: _Refusal | None = None
-        self._identify(connection)
+        self._is_schema_writable = False
+        self.is_overseen = is_inside
+        self._refusals: dict[int, _Refusal] = {}
+        self._set_authorizer(connection)
+        self._schemas.identify(connection)
+        if not is_inside:
+            self._is_schema_writable = bool(ask(connection, "PRAGMA writable_schema")[0][0])
+            self._shut_schema(connection)
 
     @property
-    def main(self) -> _Judged:
+    def main(self) -> Judged:
         """The main database and its verdict."""
-        return self._judged[MAIN]
+        return self._schemas.main
 
     @property
     def names(self) -> Collection[str]:
         """The names by which a permit may call the main database: the file's name, its path, or ``:memory:``."""
-        path = self.main.facts.location.removeprefix("sqlite:///")
-        return {name for name in (self.main.verdict.database, path) if name}
+        return {name for name in (self.main.verdict.database, self.main.facts.location) if name}
 
-    @property
-    def note(self) -> str:
-        """What a refusal has to add about permits."""
-        return "The permit that is open here does not cover this." if self._permits else ""
+    def follow(self, permits: OpenPermits) -> None:
+        """Let refusals tell about the permits that are open for the engine."""
+        self.grants.permits = permits
 
     def grant(self, permit: Permit) -> None:
         """Let a permit hold; statements that were prepared and denied before are asked about again."""
-        self._permits.append(permit)
+        self.grants.add(permit)
         self.needs_attention = True
 
     def revoke(self, permit: Permit) -> None:
-        """Let a permit hold no longer; statements that were prepared under it are asked about again."""
-        if permit in self._permits:
-            self._permits.remove(permit)
+        """Let it hold no longer; statements that were prepared under it are asked about again."""
+        self.grants.remove(permit)
         self.needs_attention = True
 
-    def attend(self, connection: sqlite3.Connection) -> None:
-        """Do before the next statement what cannot be done while SQLite asks.
+    def attend(self, connection: Any, sql: str) -> None:
+        """Do before a statement what cannot be done while SQLite asks.
 
         Setting the authorizer anew makes SQLite prepare, and so ask about, every cached statement again.
         """
-        self.needs_attention = bool(self._created)  # a ROLLBACK from the statement cache would go unseen
-        if self._unlisted:
-            self._identify(connection)
-        sqlite3.Connection.set_authorizer(connection, self.authorize)
+        self.is_overseen = True
+        chained, self.chained = self.chained, None  # our own questions are no business of the application's
+        try:
+            if self._schemas.is_stale:
+                self._schemas.identify(connection)
+            self._creations.before(connection, sql)
+            self._shut_schema(connection)
+            if not self._creations or is_notable(sql):
+                self._set_authorizer(connection)
+        finally:
+            self.chained = chained
+        self.needs_attention = bool(self._creations)
 
-    def forget_creations(self) -> None:
-        """Forget which objects the connection created: they may be gone, or somebody else may use it next."""
-        self._created.clear()
+    def attend_script(self, connection: Any, sql: str) -> None:
+        """Do the same before several statements."""
+        self.attend(connection, sql)
+        if is_notable(sql):
+            self._creations.start_script(connection, self._schemas.protected_names)
 
-    def take_refusal(self) -> DestructiveOperationError | None:
-        """Return the error for what was denied last, once; None where SQLite's error has another cause."""
-        refusal, self._refusal = self._refusal, None
-        if refusal is None:
+    def settle(self, connection: Any, sql: str, *, failed: bool = False) -> None:
+        """Look after a statement what it did, and tell what was permitted."""
+        self.is_overseen = self.is_inside
+        chained, self.chained = self.chained, None
+        try:
+            self._creations.after(connection, sql, failed=failed)
+        finally:
+            self.chained = chained
+        self.grants.tell_uses()
+
+    def settle_failure(self, connection: Any, sql: str, error: Exception) -> DestructiveOperationError | None:
+        """Do the same after an error, and return ours if it is a denial; None where it has another cause."""
+        refusal = self.take_refusal(error)
+        if self.needs_attention:
+            self.settle(connection, sql, failed=True)
+        return refusal
+
+    def take_refusal(self, error: Exception | None = None) -> DestructiveOperationError | None:
+        """Return the error for what was denied last in this thread, once, if the driver's error is that denial."""
+        refusal = self._refusals.pop(threading.get_ident(), None)
+        if refusal is None or (error is not None and DENIAL not in str(error)):
             return None
         return refuse_destruction(
             refusal.operation,
             refusal.objects,
             facts=refusal.judged.facts,
             verdict=refusal.judged.verdict,
-            note=self.note,
+            note=self.grants.note,
+            is_attached=not self.is_main(refusal.judged),
         )
 
-    def would_lose(self, operation: str, name: str, schema: str = MAIN) -> _Judged | None:
+    def forget_creations(self) -> None:
+        """Forget what the connection created: somebody else may use it next."""
+        self._creations.forget()
+
+    def forget_files(self) -> None:
+        """Note that a database was exchanged for one in memory, so that none is what it was known to be."""
+        self._schemas.identify_anew()
+        self.needs_attention = True
+
+    def would_lose(self, operation: str, name: str, schema: str = MAIN) -> Judged | None:
         """Return the database that an operation would take something from without a permit, else None."""
-        judged = self._find(schema)
-        if judged is None or judged.verdict.disposable or (schema, name) in self._created:
+        judged = self._schemas.find(schema)
+        if judged is None or judged.is_disposable or key_of(schema, name, operation) in self._creations:
             return None
-        return None if self._find_permit(operation, name) else judged
+        return None if self._find_permit(operation, (name,), judged) else judged
+
+    def allows_everywhere(self, operation: str) -> bool:
+        """Tell whether an operation on the whole connection is allowed; if not, keep the refusal."""
+        return all(self._allows(operation, (), judged) for judged in self._schemas.databases)
+
+    def allows_on_main(self, operation: str) -> bool:
+        """Tell whether an operation on the whole main database is allowed; if not, keep the refusal."""
+        return self._allows(operation, (), self.main)
+
+    def allows_writing_schema(self) -> bool:
+        """Tell whether the tables that hold the schemas may be opened for writing; if not, keep the refusal."""
+        if not self.allows_everywhere(WRITE_SCHEMA):
+            return False
+        self._is_schema_writable = self.needs_attention = True
+        return True
 
     def authorize(
         self, action: int, first: str | None, second: str | None, third: str | None, trigger: str | None
@@ -153,21 +210,27 @@ class Watch:
         asked = _QUESTIONS.get(action)
         if asked is not None and not asked(self, action, first, second, third):
             return sqlite3.SQLITE_DENY
-        return sqlite3.SQLITE_OK if self.chained is None else self.chained(action, first, second, third, trigger)
+        if self.chained is None:
+            return sqlite3.SQLITE_OK
+        self._refusals.pop(threading.get_ident(), None)  # a denial from here on is the application's
+        return self.chained(action, first, second, third, trigger)
 
     def _ask_drop(self, action: int, name: str | None, _: str | None, schema: str | None) -> bool:
         return self._allow(DROPS[action], name or "", schema)
 
-    def _ask_create(self, _action: int, name: str | None, _: str | None, schema: str | None) -> bool:
-        self._creating = (schema, name or "")
+    def _ask_create(self, action: int, name: str | None, _: str | None, schema: str | None) -> bool:
+        if self.is_overseen and self._schemas.protects(schema):
+            self.needs_attention = True
+            if not self._creations:
+                self.when_created()
+            self._creations.begin(key_of(schema, name, CREATIONS[action]))
+            if action == sqlite3.SQLITE_CREATE_TRIGGER:  # not asked about where IF NOT EXISTS finds one
+                self._creations.confirm(schema)
         return True
 
-    def _ask_update(self, _action: int, name: str | None, _: str | None, __: str | None) -> bool:
-        # Only a CREATE that really creates goes on to write the schema table; IF NOT EXISTS on what exists does not.
-        if name == "sqlite_master" and self._creating is not None:
-            self._created.add(self._creating)
-            self._creating = None
-            self.needs_attention = True
+    def _ask_update(self, _action: int, name: str | None, _: str | None, schema: str | None) -> bool:
+        if name == SCHEMA_TABLE:
+            self._creations.confirm(schema)
         return True
 
     def _ask_alter(self, _action: int, schema: str | None, table: str | None, column: str | None) -> bool:
@@ -181,80 +244,73 @@ class Watch:
 
     def _ask_attach(self, _action: int, file: str | None, _: str | None, __: str | None) -> bool:
         # A bound or computed name is not shown. The alias never is: it is looked up before the next statement.
-        if file != "":  # plain VACUUM attaches an empty name
-            self._unlisted.append(_judge(UNKNOWN if file is None else _identity.facts_of_sqlite_connect(file).facts))
-            self.needs_attention = True
-        return True
+        judged = self._schemas.attach(file)
+        self.needs_attention = True
+        return not self._is_schema_writable or self._allows(WRITE_SCHEMA, (), judged)
 
     def _ask_detach(self, _action: int, schema: str | None, _: str | None, __: str | None) -> bool:
-        self._judged.pop((schema or "").casefold(), None)
+        self._schemas.detach(schema)
+        self._creations.forget(schema)
+        self.needs_attention = True
         return True
 
     def _ask_pragma(self, _action: int, name: str | None, value: str | None, _: str | None) -> bool:
-        if (name or "").casefold() != "writable_schema" or value is None or value.casefold() in FALSE_WORDS:
+        if value is None or (name or "").lower() != "writable_schema":
             return True
-        return self.allows_everywhere("switch on writable_schema")
-
-    def _ask_transaction(self, _action: int, verb: str | None, _: str | None, __: str | None) -> bool:
-        if verb == "ROLLBACK":
-            self._created.clear()
+        self.needs_attention = True  # so that a cached statement is asked about the next time as well
+        if value.lower() not in FALSE_WORDS:
+            return self.allows_writing_schema()
+        self._is_schema_writable = False
         return True
 
-    def allows_everywhere(self, operation: str) -> bool:
-        """Tell whether an operation on the whole connection is allowed; if not, keep the refusal."""
-        for judged in (*self._judged.values(), *self._unlisted):
-            if not judged.verdict.disposable and not self._use_permit(operation, judged.verdict.database):
-                self._refusal = _Refusal(operation, (), judged)
-                return False
+    def _ask_transaction(self, action: int, verb: str | None, _: str | None, __: str | None) -> bool:
+        if verb == "ROLLBACK":
+            self._creations.roll_back(to_savepoint=action == sqlite3.SQLITE_SAVEPOINT)
         return True
 
     def _allow(self, operation: str, name: str, schema: str | None, column: str = "") -> bool:
-        judged = self._find(schema or MAIN)
-        if judged is None or judged.verdict.disposable or (schema, name) in self._created:
+        if key_of(schema, name, operation) in self._creations:
             return True
-        if self._use_permit(operation, name):
+        judged = self._schemas.find(schema)
+        objects = (f"{name}.{column}", name) if column else (name,)
+        return judged is None or self._allows(operation, objects, judged)
+
+    def _allows(self, operation: str, objects: tuple[str, ...], judged: Judged) -> bool:
+        if judged.is_disposable:
             return True
-        self._refusal = _Refusal(operation, (f"{name}.{column}" if column else name,), judged)
-        return False
+        permit = self._find_permit(operation, objects, judged)
+        if permit is None:
+            self._refusals[threading.get_ident()] = _Refusal(operation, objects[:1], judged)
+            return False
+        self.grants.note_use(permit, operation, objects[:1])
+        self.needs_attention = True
+        return True
 
-    def _use_permit(self, operation: str, name: str) -> bool:
-        permit = self._find_permit(operation, name)
-        if permit is not None:
-            permit.note_use(operation, (name,))
-        return permit is not None
+    def _find_permit(self, operation: str, objects: tuple[str, ...], judged: Judged) -> Permit | None:
+        """Return the permit that covers an operation; a permit names the main database, and opens no other."""
+        return self.grants.find(operation, objects) if self.is_main(judged) else None
 
-    def _find_permit(self, operation: str, name: str) -> Permit | None:
-        return next((permit for permit in reversed(self._permits) if permit.covers(operation, (name,))), None)
+    def is_main(self, judged: Judged) -> bool:
+        """Tell whether a database is the connection's own, under whatever schema."""
+        return judged.path == self.main.path and judged.facts == self.main.facts
 
-    def _find(self, schema: str) -> _Judged | None:
-        """Return the database behind a schema's name; for one attached since the last look, the worst candidate."""
-        known = self._judged.get(schema.casefold())
-        if known is not None or schema.casefold() == TEMPORARY:
-            return known
-        return next((judged for judged in self._unlisted if not judged.verdict.disposable), None)
-
-    def _identify(self, connection: sqlite3.Connection) -> None:
-        """Ask the connection for its databases, past an application's own authorizer, text and row factories."""
-        sqlite3.Connection.set_authorizer(connection, None)
-        text_factory, connection.text_factory = connection.text_factory, os.fsdecode
-        cursor = sqlite3.Cursor(connection)
-        try:
-            rows = sqlite3.Cursor.execute(cursor, "PRAGMA database_list").fetchall()
-            self._unlisted.clear()
-            for _, schema, file in rows:
-                if schema.casefold() != TEMPORARY:
-                    self._judged[schema.casefold()] = _judge(self._facts_of(schema, file))
-        finally:
-            cursor.close()
-            connection.text_factory = text_factory
+    def _set_authorizer(self, connection: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
             sqlite3.Connection.set_authorizer(connection, self.authorize)
+        else:
+            connection.set_authorizer(self.authorize)
 
-    def _facts_of(self, schema: str, file: str | None) -> _verdict.Facts:
-        return _identity.facts_of_sqlite_path(None if schema == MAIN and self._in_memory else file)
+    def _shut_schema(self, connection: Any) -> None:
+        """Make the schema tables read-only again, once the permit to write to them is closed."""
+        if self._is_schema_writable and any(
+            not judged.is_disposable and self._find_permit(WRITE_SCHEMA, (), judged) is None
+            for judged in self._schemas.databases
+        ):
+            ask(connection, "PRAGMA writable_schema = OFF")
 
 
-def _judge(facts: _verdict.Facts) -> _Judged:
-    return _Judged(facts, _verdict.judge(facts, _project.get_project().test_names))
+def _do_nothing() -> None:
+    pass
 
 
 _QUESTIONS: dict[int, Callable[[Watch, int, str | None, str | None, str | None], bool]] = {

@@ -1,0 +1,60 @@
+"""``metadata.drop_all`` is refused as a whole, with the number of tables, before its first statement.
+
+Without this the guard would refuse the first ``DROP TABLE`` on SQLite, and name no other table.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from engineroom._guard.refusals import refuse_destruction
+from engineroom._guard.schemas import MAIN, fold
+from engineroom._guard.server_watch import ServerWatch
+from engineroom._guard.watch import Watch
+from engineroom._permit import WATCH_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, MetaData, Table
+
+__all__ = ["before_drop_all"]
+
+
+def before_drop_all(_: MetaData, connection: Connection, *, tables: Sequence[Table] = (), **__: Any) -> None:
+    """Refuse ``drop_all`` on a guarded connection; a listener of ``MetaData``, which calls it for each engine."""
+    watch = connection.info.get(WATCH_KEY)
+    if isinstance(watch, Watch):
+        _judge_on_sqlite(tables, connection, watch)
+    elif isinstance(watch, ServerWatch):
+        # The name of a temporary table says so here; whether it hides another one, the watch asks.
+        watch.check_drop_all([table for table in tables if "TEMPORARY" not in table._prefixes])  # noqa: SLF001
+
+
+def _judge_on_sqlite(tables: Sequence[Table], connection: Connection, watch: Watch) -> None:
+    losses = [
+        (table, judged)
+        for table in tables
+        if (judged := watch.would_lose(_operation(table), table.name, connection.schema_for_object(table) or MAIN))
+    ]
+    if losses:
+        # An unqualified name means the temporary object of that name, if there is one.
+        rows = connection.exec_driver_sql("SELECT name FROM sqlite_temp_master").all()
+        temporary = {fold(name) for (name,) in rows}
+        losses = [loss for loss in losses if loss[0].schema or fold(loss[0].name) not in temporary]
+    if losses:
+        judged = losses[0][1]
+        raise refuse_destruction(
+            _operation(*(table for table, _ in losses)),
+            [table.fullname for table, _ in losses],
+            facts=judged.facts,
+            verdict=judged.verdict,
+            note=watch.grants.note,
+            is_attached=not watch.is_main(judged),
+        )
+
+
+def _operation(*tables: Table) -> str:
+    """Return the operation; a metadata of SQLAlchemy 2.1 may hold views."""
+    is_view = all(getattr(table, "is_view", False) for table in tables)
+    return "drop view" if is_view else "drop table"
