@@ -83,22 +83,22 @@ class Permit:
         """Whether the permit is narrowed to objects."""
         return self._objects is not None
 
-    def covers(self, operation: str, names: Sequence[str]) -> bool:
+    def covers(self, operation: str, objects: Sequence[str]) -> bool:
         """Tell whether an operation is permitted, as narrowed by the caller.
 
         Args:
             operation: The verb and the kind, such as ``drop table``.
-            names: The names that its object goes by; none for an operation on a whole database.
+            objects: All its objects; none for an operation on a whole database, or on what cannot be named.
         """
         if not self.is_open:
             return False
         if self._operations is not None and not {operation, operation.partition(" ")[0]} & self._operations:
             return False
-        return self._objects is None or any(name in self._objects for name in names)
+        return self._objects is None or (bool(objects) and all(name in self._objects for name in objects))
 
-    def tell_use(self, operation: str, names: Sequence[str]) -> None:
+    def tell_use(self, operation: str, objects: Sequence[str]) -> None:
         """Log that the permit let an operation pass; names only, never values."""
-        what = f"{operation} {', '.join(names)}".strip()
+        what = f"{operation} {', '.join(objects)}".strip()
         logger.warning("permitted on database %s: %s (reason: %s)", self.database, what, self.reason)
 
     def hand_to(self, watch: Watched, record: ConnectionPoolEntry) -> None:
@@ -219,23 +219,23 @@ class Grants:
         self._granted = [each for each in self._granted if each is not permit]
         self.tell_uses()
 
-    def find(self, operation: str, names: Sequence[str]) -> Permit | None:
+    def find(self, operation: str, objects: Sequence[str]) -> Permit | None:
         """Return the permit that covers an operation, the innermost first."""
-        return next((permit for permit in reversed(self._granted) if permit.covers(operation, names)), None)
+        return next((permit for permit in reversed(self._granted) if permit.covers(operation, objects)), None)
 
-    def note_use(self, permit: Permit, operation: str, names: Sequence[str]) -> None:
+    def note_use(self, permit: Permit, operation: str, objects: Sequence[str]) -> None:
         """Remember that a permit lets an operation pass.
 
         It is told after the statement: this may be called while SQLite prepares it, when a handler of the log must not
         use the connection, and more than once.
         """
-        self._uses[permit, operation, tuple(names)] = None
+        self._uses[permit, operation, tuple(objects)] = None
 
     def tell_uses(self) -> None:
         """Log what the permits were used for since the last time."""
         uses, self._uses = self._uses, {}
-        for permit, operation, names in uses:
-            permit.tell_use(operation, names)
+        for permit, operation, objects in uses:
+            permit.tell_use(operation, objects)
 
 
 _permits: WeakKeyDictionary[Dialect, OpenPermits] = WeakKeyDictionary()

@@ -125,7 +125,9 @@ class GuardedConnection(sqlite3.Connection):
                 raise
         raise refusal
 
-    def cursor(self, factory: Callable[[sqlite3.Connection], Any] = GuardedCursor) -> Any:
+    def cursor(  # type: ignore[override]  # as in sqlite3, where a missing factory is something else than None
+        self, factory: Callable[[sqlite3.Connection], Any] = GuardedCursor
+    ) -> Any:
         """Return a guarded cursor, also of an application's own cursor class."""
         if factory is not GuardedCursor and isinstance(factory, type):
             factory = _guarded_cursor_class(factory)

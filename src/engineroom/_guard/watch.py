@@ -286,9 +286,18 @@ class Watch:
         self.needs_attention = True
         return True
 
-    def _find_permit(self, operation: str, objects: tuple[str, ...], judged: Judged) -> Permit | None:
-        """Return the permit that covers an operation; a permit names the main database, and opens no other."""
-        return self.grants.find(operation, objects) if self.is_main(judged) else None
+    def _find_permit(self, operation: str, names: tuple[str, ...], judged: Judged) -> Permit | None:
+        """Return the permit that covers an operation; a permit names the main database, and opens no other.
+
+        Args:
+            operation: The verb and the kind.
+            names: The names of its one object: a column may be permitted by itself, or with its table.
+            judged: The database.
+        """
+        if not self.is_main(judged):
+            return None
+        ways = [(name,) for name in names] or [()]
+        return next((permit for way in ways if (permit := self.grants.find(operation, way))), None)
 
     def is_main(self, judged: Judged) -> bool:
         """Tell whether a database is the connection's own, under whatever schema."""
