@@ -34,7 +34,7 @@ def tests(session: nox.Session) -> None:
     install(session, "tests")
     env = {"COVERAGE_FILE": str(session.cache_dir / ".coverage")}
     session.run("coverage", "erase", env=env)
-    session.run("coverage", "run", "-m", "pytest", *session.posargs, env=env)
+    session.run("coverage", "run", "-m", "pytest", *(session.posargs or ["-n", "auto"]), env=env)
     session.run("coverage", "combine", "--quiet", env=env)
     # A part of the tests covers a part of the code: the threshold is for all of them.
     session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []), env=env)
