@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["TOOL_FILES", "Allowances", "ToolFile", "is_cleanup_of_pytest"]
 
@@ -150,11 +150,21 @@ def _ends_like(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def _is_coverage_data(real_path: str) -> bool:
-    """Tell whether a file is the data of the measurement that is going on, wherever that was told to keep it."""
-    coverage = sys.modules.get("coverage")
-    measurement = coverage.Coverage.current() if coverage is not None and hasattr(coverage, "Coverage") else None
-    configured = measurement.get_option("run:data_file") if measurement is not None else os.environ.get("COVERAGE_FILE")
-    return bool(configured) and _is_or_extends(real_path, os.path.realpath(str(configured)))
+    """Tell whether a file is the data of a measurement that is going on, wherever that was told to keep it."""
+    configured = [os.environ.get("COVERAGE_FILE"), *_coverage_files()]
+    return any(_is_or_extends(real_path, os.path.realpath(file)) for file in configured if file)
+
+
+def _coverage_files() -> Iterator[str]:
+    """Yield the data file of each measurement; when one is saved it has stopped, and Coverage itself forgot it."""
+    coverage = getattr(sys.modules.get("coverage"), "Coverage", None)
+    if coverage is None:
+        return
+    import gc  # noqa: PLC0415  # asked right before a refusal only
+
+    for measurement in gc.get_objects():
+        if isinstance(measurement, coverage):
+            yield str(measurement.get_option("run:data_file"))
 
 
 def _is_or_extends(path: str, name: str) -> bool:
