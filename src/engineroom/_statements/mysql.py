@@ -28,7 +28,7 @@ _HARMLESS = word_set(
     RESET RESIGNAL REVOKE ROLLBACK SAVEPOINT SELECT SET SHOW SHUTDOWN SIGNAL START STOP TABLE UNINSTALL UNLOCK UPDATE
     VALUES WITH XA"""
 )
-_NEUTRAL = frozenset({"ALTER", "CREATE", "DROP", "INSERT", "RENAME", "START", "TRUNCATE", "USE"})
+_NEUTRAL = frozenset({"ALTER", "BEGIN", "CREATE", "DROP", "INSERT", "RENAME", "START", "TRUNCATE", "USE"})
 # Words at which a statement may start inside a block: all that can destroy, and those whose own words look like it.
 _IN_BLOCK = frozenset({"ALTER", "CREATE", "DROP", "EXECUTE", "GRANT", "PREPARE", "RENAME", "REVOKE", "TRUNCATE"})
 _BLOCKS = frozenset({"BEGIN", "CASE", "DECLARE", "FOR", "IF", "LOOP", "REPEAT", "WHILE"})
@@ -213,14 +213,22 @@ class _Reader:
             word = token.word if token.kind == WORD and before != "." else ""
             before = token.word
             piece.at = at
-            if word not in _IN_BLOCK or (word == "TRUNCATE" and piece.word(1) == "("):
-                continue
-            if word in {"GRANT", "REVOKE"}:
-                return
-            defines = word == "CREATE" and read_header(piece) is not None
-            if not defines:
+            if word in _IN_BLOCK and _starts_here(piece):
                 self.statement(piece)
                 return
+
+
+def _starts_here(piece: Cursor) -> bool:
+    """Whether a statement starts at a word that may be a name or a function elsewhere."""
+    word = piece.word()
+    if word == "TRUNCATE":
+        return piece.word(1) != "("
+    if word == "EXECUTE":
+        return piece.word(1) == "IMMEDIATE"
+    if word == "PREPARE":
+        return piece.word(2) == "FROM"
+    # What a program or an event holds is read as if it ran.
+    return word != "CREATE" or read_header(piece) is None
 
 
 def _skip_set_statement(cursor: Cursor) -> None:
@@ -251,4 +259,6 @@ def _semicolon(cursor: Cursor) -> tuple[int, bool]:
 def _is_block(cursor: Cursor) -> bool:
     """Whether a block runs here, rather than a transaction begins."""
     head = cursor.word()
-    return head in _BLOCKS and not (head == "BEGIN" and cursor.word(1) in {"", "WORK", ";"})
+    if cursor.word(1) == ":" or head == "<":  # a label
+        return True
+    return head in _BLOCKS and not (head == "BEGIN" and cursor.word(1) in {"", "WORK"})

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engineroom._statements.cursor import Cursor, word_set
-from engineroom._statements.lexer import WORD
+from engineroom._statements.lexer import OTHER, WORD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,13 +22,12 @@ __all__ = ["Definition", "end_of_definition", "read_header"]
 _PROGRAMS = frozenset({"EVENT", "FUNCTION", "PACKAGE", "PROCEDURE", "TRIGGER"})
 
 _BLOCKS = frozenset({"BEGIN", "CASE", "FOR", "IF", "LOOP", "REPEAT", "WHILE"})
-# After one of these a statement of a body starts; elsewhere IF and REPEAT are functions and CASE an expression.
-_STARTERS = frozenset({";", ":", "BEGIN", "DO", "ELSE", "LOOP", "REPEAT", "THEN"})
 _STATEMENTS = word_set(
     """ALTER CALL CLOSE CREATE DECLARE DELETE DROP EXECUTE FETCH GET GRANT INSERT OPEN PREPARE RENAME REPLACE RESIGNAL
     RETURN REVOKE SELECT SET SIGNAL TRUNCATE UPDATE VALUES WITH"""
 )
 _EXPRESSION = "case expression"
+_DECLARATIONS = "as"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,30 +96,74 @@ def _step_behind(header: Cursor, words: tuple[str, ...]) -> bool:
 
 def end_of_definition(tokens: Sequence[Token], definition: Definition) -> int:
     """Return the index of the semicolon that ends a definition, or of the end of the text; -1 if it never ends."""
-    blocks = ["AS"] if definition.declares else []
-    depth, started, before = 0, False, ""
+    body = _Body(definition)
     for at in range(definition.body, len(tokens)):
-        token = tokens[at]
-        word = token.word if token.kind == WORD and before != "." else ""
-        depth += {"(": 1, ")": -1}.get(token.word, 0)
-        if token.word == ";" and depth <= 0 and not blocks:
+        if body.ends_before(tokens[at]):
             return at
-        # The IF of END IF opens nothing.
-        if depth <= 0 and before != "END":
-            starts = not started or (blocks[-1:] != [_EXPRESSION] and before in _STARTERS)
-            _open_or_close(blocks, word, starts=starts, package=definition.kind == "PACKAGE")
-            started = started or word in _BLOCKS or word in _STATEMENTS
-        before = token.word
-    return -1 if blocks else len(tokens)
+    return -1 if body.blocks else len(tokens)
 
 
-def _open_or_close(blocks: list[str], word: str, *, starts: bool, package: bool) -> None:
-    """Follow a word of a body into a block or out of one."""
-    if word == "END":
-        del blocks[-1:]
-    elif word == "BEGIN" and blocks == ["AS"] and not package:
-        blocks[0] = word  # the END of this block is the end of the declarations too
-    elif word == "BEGIN" or (word in _BLOCKS and starts):
-        blocks.append(word)
-    elif word == "CASE":
-        blocks.append(_EXPRESSION)
+class _Body:
+    """Follows a body into its blocks and out of them.
+
+    BEGIN and END may be names, and IF, REPEAT and CASE expressions. So a block opens only where a statement can start:
+    one that is opened by mistake would swallow what follows the definition. One that is closed by mistake only lets
+    the rest of the body be read as if it ran.
+    """
+
+    def __init__(self, definition: Definition) -> None:
+        self.blocks = [_DECLARATIONS] if definition.declares else []
+        self._is_package = definition.kind == "PACKAGE"
+        self._depth = 0
+        self._before = ""
+        self._in_header = True
+        self._starts = False
+        self._declares = False
+        self._handles = False
+
+    def ends_before(self, token: Token) -> bool:
+        """Step over a token; return whether the body ended before it."""
+        self._depth += {"(": 1, ")": -1}.get(token.word, 0)
+        word = token.word if token.kind in {WORD, OTHER} and self._before != "." else ""
+        if self._depth <= 0:
+            if word == ";" and not self.blocks:
+                return True
+            self._step(word)
+        self._before = word
+        return False
+
+    def _step(self, word: str) -> None:
+        starts = self._can_start()
+        # A label's colon, and the words behind which the statements of a block stand.
+        self._starts = word in {";", ":"} or (self.blocks[-1:] != [_EXPRESSION] and word in {"THEN", "ELSE"})
+        self._handles = self._handles and word != ";"
+        if word == "END":
+            del self.blocks[-1:]
+        elif self._before == "END":
+            return  # the IF of END IF
+        elif starts and word in _BLOCKS:
+            self._open(word)
+        elif word == "CASE":
+            self.blocks.append(_EXPRESSION)
+        elif starts and word in _STATEMENTS:
+            self._in_header = self._handles = False
+            self._declares = word == "DECLARE"
+        elif word == "HANDLER" and self._declares:
+            self._handles = True
+        elif word == "DO" and self.blocks[-1:] in (["WHILE"], ["FOR"]):
+            self._starts = True
+
+    def _can_start(self) -> bool:
+        if self._in_header:
+            return self._before not in {"CHARACTER", "RETURNS"}  # SET is a part of a type here
+        if self._handles:
+            return self._before != "HANDLER"  # HANDLER FOR opens no loop
+        return self._starts or (self._is_package and self._before in {"AS", "IS"})
+
+    def _open(self, word: str) -> None:
+        self._in_header = self._handles = False
+        self._starts = word in {"BEGIN", "LOOP", "REPEAT"}
+        if word == "BEGIN" and self.blocks == [_DECLARATIONS] and not self._is_package:
+            self.blocks = [word]  # the END of this block is the end of the declarations too
+        else:
+            self.blocks.append(word)

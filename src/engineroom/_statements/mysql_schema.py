@@ -28,7 +28,7 @@ _LONG_KINDS = {
     "SPATIAL": (("SPATIAL", "REFERENCE", "SYSTEM"),),
     "UNDO": (("UNDO", "TABLESPACE"),),
 }
-_ASKED = {"TABLE": "table", "SEQUENCE": "sequence"}
+_ASKED = {"TABLE": "table", "VIEW": "view", "SEQUENCE": "sequence"}
 _SERVER_WIDE = frozenset(
     {"CATALOG", "LOGFILE GROUP", "RESOURCE GROUP", "ROLE", "SERVER", "SPATIAL REFERENCE SYSTEM", "TABLESPACE"}
     | {"UNDO TABLESPACE", "USER"}
