@@ -446,3 +446,494 @@ def test_a_fixture_whose_setup_fails_leaves_nothing(lone_shop: SmallProject) -> 
         """
     )
     assert lone_shop.pytest("-q").counts == {"passed": 2, "error": 2}
+
+
+LEFT_OVERS = """
+    import asyncio, threading, time
+    import pytest
+    from sqlalchemy import text
+    from app.db import AsyncSession, Session, add, async_engine, engine, names
+    from app.models import User
+
+    kept = []
+
+    def write(session):
+        session.add(User(name="left over"))
+        session.flush()
+
+    def test_a_session_that_reads_is_left_open():
+        session = Session()
+        assert session.query(User).count() == 1
+        kept.append(session)
+        add("new")
+
+    def test_after_a_reader():
+        assert names() == ["seed"]
+        add("new")
+        kept.pop().close()
+
+    def test_a_session_that_wrote_is_forgotten():
+        session = Session()
+        write(session)
+
+    def test_after_a_forgotten_session():
+        assert names() == ["seed"]
+        add("new")
+
+    def test_a_failing_test_leaves_its_session_open():
+        session = Session()
+        write(session)
+        assert names() == [], "as expected"
+
+    def test_after_a_failing_one():
+        assert names() == ["seed"]
+        add("new")
+
+    def test_a_loop_is_closed_over_an_open_transaction():
+        async def main():
+            session = AsyncSession()
+            session.add(User(name="left over"))
+            await session.flush()
+            kept.append(session)
+
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(main())
+        loop.close()
+
+    def test_after_the_loop():
+        kept.clear()
+        assert names() == ["seed"]
+        add("new")
+
+    def test_a_thread_that_soon_ends():
+        def go_on():
+            for number in range(60):
+                add(f"thread {number}")
+                time.sleep(0.005)
+
+        threading.Thread(target=go_on).start()
+
+    def test_after_the_thread():
+        assert names() == ["seed"]
+        time.sleep(0.1)
+        assert names() == ["seed"]
+
+    def test_a_transaction_that_soon_ends():
+        def end():
+            with Session.begin() as session:
+                write(session)
+                begun.set()
+                time.sleep(0.4)
+
+        begun = threading.Event()
+        threading.Thread(target=end).start()
+        begun.wait(5)
+
+    def test_after_the_transaction():
+        assert names() == ["seed"]
+        add("new")
+"""
+
+
+def test_what_a_test_forgets_to_close_does_not_reach_the_next_one(lone_shop: SmallProject) -> None:
+    lone_shop.write(test_left_overs=LEFT_OVERS)
+    outcome = lone_shop.pytest("-q")
+    assert outcome.failed == {"test_a_failing_test_leaves_its_session_open"}, outcome.out
+    assert outcome.counts == {"failed": 1, "passed": 11}, outcome.out
+
+
+GUILTY = """
+    import threading
+    import pytest
+    from app.db import Session, add, names
+    from app.models import User
+
+    kept = []
+    has_ended = threading.Event()
+
+    def test_that_keeps_a_transaction_open():
+        session = Session()
+        session.add(User(name="left over"))
+        session.flush()
+        kept.append(session)
+
+    def test_that_cannot_start():
+        pass
+
+    def test_that_cannot_start_either():
+        pass
+
+    @pytest.fixture(scope="module", params=["the module"])
+    def closing():
+        kept.pop().rollback()
+
+    @pytest.mark.engineroom(isolation="none")
+    def test_that_ends_it(closing):
+        pass
+
+    def test_that_starts_clean():
+        assert names() == ["seed"]
+        add("new")
+
+    def test_that_leaves_a_thread_that_writes():
+        def go_on():
+            number = 0
+            while not has_ended.wait(0.002):
+                add(f"thread {number}")
+                number += 1
+
+        thread = threading.Thread(target=go_on, name="importer")
+        thread.start()
+        kept.append(thread)
+
+    @pytest.mark.engineroom(isolation="none")
+    def test_that_ends_the_thread():
+        has_ended.set()
+        kept.pop().join()
+
+    def test_that_starts_clean_too():
+        assert names() == ["seed"]
+"""
+
+
+def test_the_guilty_test_gets_the_error_in_time(lone_shop: SmallProject) -> None:
+    lone_shop.write(test_guilty=GUILTY)
+    outcome = lone_shop.pytest("-q", "-rA")
+    assert outcome.counts == {"passed": 6, "error": 4}, outcome.out
+    guilty, *innocent, writer = (
+        block for block in outcome.out.split("\n____") if block.strip("_ ").startswith("ERROR")
+    )
+    assert "ERROR at teardown of test_that_keeps_a_transaction_open" in guilty
+    assert "A transaction that writes was still open when the test ended." in guilty
+    assert "within 2 seconds" in guilty
+    for one in innocent:
+        assert "test_guilty.py::test_that_keeps_a_transaction_open took a connection" in one
+    assert "ERROR at teardown of test_that_leaves_a_thread_that_writes" in writer
+    assert "threads that the test left behind: importer." in writer
+    assert max(len(block.splitlines()) for block in (guilty, *innocent, writer)) < 40, "our own frames fill the screen"
+
+
+def test_a_transaction_that_a_wider_fixture_keeps_open_is_its_own_business(lone_shop: SmallProject) -> None:
+    lone_shop.write(
+        test_a="""
+            import pytest
+            from sqlalchemy.orm import Session as SqlalchemySession
+            from app.db import engine, names
+            from app.models import User
+
+            @pytest.fixture(scope="module")
+            def connection():
+                with engine.connect() as connection:
+                    transaction = connection.begin()
+                    SqlalchemySession(connection).add(User(name="module"))
+                    with SqlalchemySession(connection, join_transaction_mode="create_savepoint") as session:
+                        session.add(User(name="module"))
+                        session.commit()
+                    yield connection
+                    transaction.rollback()
+
+            @pytest.fixture
+            def session(connection):
+                savepoint = connection.begin_nested()
+                with SqlalchemySession(connection, join_transaction_mode="create_savepoint") as session:
+                    yield session
+                savepoint.rollback()
+
+            @pytest.mark.parametrize("time", range(3))
+            def test_the_savepoint_recipe(session, time):
+                session.add(User(name="own"))
+                session.commit()
+                assert {user.name for user in session.query(User)} == {"seed", "module", "own"}
+        """,
+        test_b="""
+            from app.db import add, names
+
+            def test_afterwards():
+                assert names() == ["seed"]
+                add("new")
+
+            def test_at_the_end():
+                assert names() == ["seed"]
+        """,
+    )
+    outcome = lone_shop.pytest("-q")
+    assert outcome.counts == {"passed": 5}, outcome.out
+
+
+def test_tests_that_opt_out_build_on_each_other_and_what_follows_starts_from_the_baseline(
+    lone_shop: SmallProject,
+) -> None:
+    lone_shop.write(
+        test_a="""
+            import pytest
+            from app.db import add, names
+
+            @pytest.mark.engineroom(isolation="none")
+            class TestSteps:
+                def test_one(self):
+                    assert names() == ["seed"]
+                    add("one")
+
+                def test_two(self):
+                    assert names() == ["seed", "one"]
+                    add("two")
+
+                @pytest.mark.engineroom(isolation="restore")
+                def test_three(self):
+                    assert names() == ["seed"]
+                    add("three")
+
+                def test_four(self):
+                    assert names() == ["seed"]
+                    add("four")
+
+            @pytest.fixture(scope="module")
+            def wide():
+                add("wide")
+
+            @pytest.mark.engineroom(isolation="none")
+            def test_with_a_fixture(wide):
+                assert names() == ["seed", "four", "wide"]
+
+            def test_after(wide):
+                assert names() == ["seed", "wide"]
+        """,
+        test_b="""
+            import pytest
+            pytestmark = pytest.mark.engineroom(isolation="none")
+            from app.db import add, names
+
+            def test_one():
+                assert names() == ["seed"]
+                add("one")
+
+            def test_two():
+                assert names() == ["seed", "one"]
+        """,
+    )
+    outcome = lone_shop.pytest("-q")
+    assert outcome.counts == {"passed": 8}, outcome.out
+
+
+@pytest.mark.parametrize("written", ["'none'", "isolation='off'", "isolated=False", "", "isolation='none', more=1"])
+def test_a_marker_that_means_nothing_is_a_usage_error(lone_shop: SmallProject, written: str) -> None:
+    lone_shop.write(test_a=f"import pytest\n@pytest.mark.engineroom({written})\ndef test_a(): pass")
+    outcome = lone_shop.pytest("-q")
+    assert outcome.code == pytest.ExitCode.USAGE_ERROR
+    assert f"ERROR: engineroom: test_a.py::test_a: the marker engineroom({written}) is not known" in outcome.err
+    assert '@pytest.mark.engineroom(isolation="none")' in outcome.err
+    assert "Traceback" not in outcome.out + outcome.err
+
+
+FIRST_CONNECTIONS = {
+    "a_test": ("", "def test_first():\n    assert names() == ['seed']\n    add('new')"),
+    "a_session_fixture": (
+        "import pytest\n@pytest.fixture(scope='session', autouse=True)\ndef wide():\n"
+        "    from app.db import add\n    add('wide')",
+        "def test_first():\n    assert names() == ['seed', 'wide']\n    add('new')",
+    ),
+    "a_lazy_fixture": (
+        "import pytest\n@pytest.fixture\ndef narrow():\n    from app.db import add\n    add('narrow')",
+        "def test_first(narrow):\n    assert names() == ['seed', 'narrow']",
+    ),
+    "conftest": ("from app.db import add\nadd('early')", "def test_first():\n    add('new')"),
+    "sessionstart": (
+        "def pytest_sessionstart():\n    from app.db import add\n    add('early')",
+        "def test_first():\n    add('new')",
+    ),
+    "a_thread": (
+        "",
+        "def test_first():\n    t = threading.Thread(target=add, args=('new',)); t.start(); t.join()\n"
+        "    assert names() == ['seed', 'new']",
+    ),
+    "two_threads": (
+        "",
+        "def test_first():\n    threads = [threading.Thread(target=add, args=(n,)) for n in ('a', 'b')]\n"
+        "    [t.start() for t in threads]; [t.join() for t in threads]\n    assert len(names()) == 3",
+    ),
+    "an_async_engine": (
+        "",
+        "def test_first():\n    from app.db import AsyncSession\n    from app.models import User\n"
+        "    async def main():\n        async with AsyncSession.begin() as session: session.add(User(name='new'))\n"
+        "    asyncio.run(main())",
+    ),
+    "an_own_connection": (
+        "",
+        "from app.db import engine\ndef test_first():\n    c = sqlite3.connect(engine.url.database)\n"
+        "    c.execute(\"INSERT INTO users (name) VALUES ('raw')\"); c.commit(); c.close()",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FIRST_CONNECTIONS)
+def test_the_database_is_built_at_the_first_connection_whoever_makes_it(lone_shop: SmallProject, case: str) -> None:
+    conftest, first = FIRST_CONNECTIONS[case]
+    expected = {"conftest": ["seed", "early"], "sessionstart": ["seed", "early"], "a_session_fixture": ["seed", "wide"]}
+    head = "import asyncio, sqlite3, threading\ndef names():\n    from app import db\n    return db.names()\n"
+    head += "def add(*names):\n    from app import db\n    db.add(*names)\n"
+    second = f"\ndef test_second():\n    assert names() == {expected.get(case, ['seed'])}"
+    lone_shop.write(conftest=conftest, test_a=head + first + second)
+    outcome = lone_shop.pytest("-q", "-W", "error")
+    assert outcome.counts == {"passed": 2}, outcome.out + outcome.err
+
+
+FAILING = {
+    "the models cannot be imported": ("app.models:Base", "import no_such_module", "No module named 'no_such_module'"),
+    "the callable raises": ("app.broken:init", "def init(): raise ZeroDivisionError('oh')", "ZeroDivisionError: oh"),
+    "the reference is wrong": ("app.models:Bases", MODELS, "has no attribute 'Bases'"),
+    "alembic": ("alembic", MODELS, "this release builds a schema from metadata or a callable"),
+}
+
+
+@pytest.mark.parametrize("case", FAILING)
+def test_a_build_that_fails_stops_the_run_with_its_own_error_once(lone_shop: SmallProject, case: str) -> None:
+    schema, models, message = FAILING[case]
+    lone_shop.write_text(
+        "pyproject.toml", CONFIGURATION.replace("app.models:Base", schema).replace("seed =", "# seed =")
+    )
+    lone_shop.write(app__models=models, app__broken=models)
+    test = "from app.db import engine\n\ndef test_{}(): engine.connect().close()\ndef test_{}(): pass\n"
+    lone_shop.write(test_a=test.format(1, 2), test_b=test.format(3, 4))
+    outcome = lone_shop.pytest()
+    assert outcome.code == pytest.ExitCode.INTERRUPTED, outcome.out
+    assert outcome.counts == {"error": 1}, outcome.out
+    assert outcome.out.count(message) == (2 if "Error: " in message else 1) or case.startswith("the models"), (
+        outcome.out
+    )
+    assert "engineroom: the test database of bind default could not be built" in outcome.out
+    assert f'"{schema}"' in outcome.out
+    blocks = outcome.out.split("= ERRORS =")[1]
+    assert "pluggy" not in blocks and "_pytest" not in blocks, "frames of pytest fill the screen"
+
+
+def test_a_build_that_fails_in_a_test_that_swallows_it_stops_the_run_too(shop: SmallProject) -> None:
+    shop.write(app__models="import no_such_module")
+    swallow = """
+        def test_that_swallows():
+            from app.db import engine
+            try:
+                engine.connect()
+            except Exception:
+                pass
+    """
+    shop.write(test_a=swallow, test_b="def test_never():\n    import app.db\n    assert False\n" * 1)
+    outcome = shop.pytest()
+    assert outcome.code != 0
+    assert "engineroom: the test database of bind default could not be built" in outcome.out
+
+
+def test_a_suite_without_schema_is_left_alone(lone_shop: SmallProject) -> None:
+    lone_shop.write_text("pyproject.toml", CONFIGURATION.split("[tool.engineroom]")[0])
+    lone_shop.write(
+        test_a="""
+            import sys
+            import pytest
+            from sqlalchemy import inspect
+            from app.db import add, engine, names
+            from app.models import Base
+
+            def test_nothing_of_ours_is_there():
+                assert inspect(engine).get_table_names() == []
+                assert "engineroom.testing.baseline" not in sys.modules
+                Base.metadata.create_all(engine)
+                add("kept")
+
+            @pytest.mark.engineroom(isolation="none")
+            def test_what_was_committed_stays():
+                assert names() == ["kept"]
+        """
+    )
+    outcome = lone_shop.pytest()
+    assert outcome.counts == {"passed": 2}, outcome.out
+    assert [line for line in outcome.own_lines if "isolation: off" in line]
+
+
+def test_a_suite_that_makes_no_engine_loads_nothing(lone_shop: SmallProject) -> None:
+    lone_shop.write(
+        test_a="""
+            import sys
+            def test_a(): pass
+            def test_b(): assert not {"sqlalchemy", "app.models", "engineroom._schema"} & set(sys.modules)
+        """
+    )
+    assert lone_shop.pytest("-q", "-p", "no:pytest_cov").counts == {"passed": 2}
+
+
+def test_nothing_of_ours_shows_in_the_database(lone_shop: SmallProject) -> None:
+    lone_shop.write(
+        test_a="""
+            from sqlalchemy import MetaData, inspect, text
+            from app.db import engine
+            from app.models import Base
+
+            def test_reflection():
+                assert set(inspect(engine).get_table_names()) == set(Base.metadata.tables)
+                reflected = MetaData()
+                reflected.reflect(engine)
+                assert set(reflected.tables) == set(Base.metadata.tables)
+                with engine.connect() as connection:
+                    assert {row[1] for row in connection.execute(text("PRAGMA database_list"))} <= {"main", "temp"}
+                    assert connection.execute(text("SELECT count(*) FROM sqlite_temp_master")).scalar() == 0
+        """
+    )
+    outcome = lone_shop.pytest("-q")
+    assert outcome.counts == {"passed": 1}, outcome.out
+
+
+def test_each_bind_has_a_schema_and_a_baseline_of_its_own(shop: SmallProject) -> None:
+    configuration = CONFIGURATION + '\n    [tool.engineroom.binds.stock]\n    schema = "app.stock:metadata"\n'
+    configuration += '    seed = "app.stock:fill"\n    [tool.engineroom.binds.bare]\n'
+    shop.write_text("pyproject.toml", configuration)
+    shop.write(
+        app__stock="""
+            from sqlalchemy import Column, Integer, MetaData, Table, text
+            from engineroom import get_engine
+            metadata = MetaData()
+            items = Table("items", metadata, Column("id", Integer, primary_key=True))
+            engine = get_engine("sqlite:///stock.db", bind="stock")
+            bare = get_engine("sqlite:///bare.db", bind="bare")
+
+            async def fill(session):
+                await session.execute(items.insert(), [{"id": 1}])
+        """,
+        test_a="""
+            import pytest
+            from sqlalchemy import inspect, text
+            from app import db, stock
+
+            @pytest.mark.parametrize("time", range(4))
+            def test_both(time):
+                assert db.names() == ["seed"]
+                assert inspect(stock.engine).get_table_names() == ["items"]
+                assert inspect(stock.bare).get_table_names() == []
+                with stock.engine.begin() as connection:
+                    assert connection.execute(text("SELECT id FROM items")).all() == [(1,)]
+                    connection.execute(text("DELETE FROM items"))
+                db.add("new")
+        """,
+    )
+    assert shop.pytest("-q").counts == {"passed": 4}
+
+
+def test_a_second_run_in_the_same_process_starts_from_what_was_built(lone_shop: SmallProject) -> None:
+    lone_shop.write(
+        test_a="""
+            import pytest
+            from app.db import add, names
+
+            @pytest.fixture(scope="session")
+            def wide():
+                add("wide")
+
+            def test_one(wide):
+                assert names() == ["seed", "wide"]
+
+            @pytest.mark.engineroom(isolation="none")
+            def test_two():
+                add("left")
+        """,
+        run="import pytest, sys; sys.exit(pytest.main(['-q']) or pytest.main(['-q']))",
+    )
+    outcome = lone_shop.python("-W", "error", "run.py")
+    assert outcome.code == 0, outcome.out + outcome.err
+    assert outcome.out.count("2 passed") == 2

@@ -13,6 +13,8 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from sqlalchemy import event
+
 from engineroom._binds import DEFAULT_BIND
 from engineroom._project import BindConfiguration
 from engineroom._schema.sources import Source
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sqlalchemy import URL, Engine
+    from sqlalchemy.pool import ConnectionPoolEntry
 
     from engineroom._project import Project
 
@@ -48,6 +51,7 @@ class Build:
 
     Attributes:
         failure: What the build failed with.
+        connections: The connections that engines of this process have opened to the database.
     """
 
     def __init__(self, bind: str, url: URL, configuration: BindConfiguration) -> None:
@@ -56,6 +60,7 @@ class Build:
         self.url = url
         self.configuration = configuration
         self.failure: BaseException | None = None
+        self.connections: WeakSet[ConnectionPoolEntry] = WeakSet()
         self._builders: WeakSet[threading.Thread] = WeakSet()
         self._is_done = threading.Event()
         self._mutex = threading.Lock()
@@ -217,6 +222,7 @@ def build_before_first_connection(engine: Engine, bind: str, url: URL, configura
         The build, shared by all engines of the bind.
     """
     build = _builds.setdefault(str(url.database), Build(bind, url, configuration))
+    event.listen(engine, "connect", lambda _, record: build.connections.add(record))
     _connect_when_built(engine.dialect, build)
     if not build.is_done:
         # Earlier than the dialect: the schema may use this very engine, while a pool of one connection counts the one

@@ -98,7 +98,8 @@ class Source:
     def _create_all(self, metadata: MetaData) -> None:
         if not metadata.tables:
             raise self._refuse(
-                "has no tables", why="names a module that did not import the models when it was built; name one that does"
+                "has no tables",
+                why="names a module that did not import the models when it was built; name one that does",
             )
         with _disposed(create_engine(self.url, poolclass=NullPool)) as engine:
             metadata.create_all(engine)
@@ -114,7 +115,8 @@ class Source:
             self._call_sync(function, required)
         if self.role == "schema" and not self._has_tables():
             raise self._refuse(
-                "built no table in the test database", why="was called; it may use an engine that engineroom did not make"
+                "built no table in the test database",
+                why="was called; it may use an engine that engineroom did not make",
             )
 
     def _required_of(self, function: Callable[..., Any]) -> Sequence[inspect.Parameter]:

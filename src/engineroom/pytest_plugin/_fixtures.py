@@ -22,7 +22,14 @@ __all__ = ["async_db_engine", "async_db_session", "db_engine", "db_session"]
 
 @pytest.fixture(scope="session")
 def db_engine() -> Engine:
-    """The sync engine of the test database: ``engineroom.get_engine()``, whatever the application made of it."""
+    """The engine of the test database, the same as the application's.
+
+    It is what ``engineroom.get_engine()`` returns, of the default bind.
+
+    Example:
+        def test_the_table_is_there(db_engine):
+            assert "users" in inspect(db_engine).get_table_names()
+    """
     from engineroom import get_engine  # noqa: PLC0415
 
     return get_engine()
@@ -30,7 +37,16 @@ def db_engine() -> Engine:
 
 @pytest.fixture
 def db_session(db_engine: Engine) -> Iterator[Session]:
-    """A session on the test database, closed after the test. Commit for real; what is committed is undone."""
+    """A session on the test database, closed after the test.
+
+    Commits are real: other connections see them. With ``schema`` configured, they are undone after the test.
+
+    Example:
+        def test_a_user_is_stored(db_session):
+            db_session.add(User(name="ada"))
+            db_session.commit()
+            assert db_session.query(User).count() == 1
+    """
     from sqlalchemy.orm import Session  # noqa: PLC0415
 
     with Session(db_engine) as session:
@@ -39,7 +55,15 @@ def db_session(db_engine: Engine) -> Iterator[Session]:
 
 @pytest.fixture(scope="session")
 def async_db_engine() -> AsyncEngine:
-    """The async engine of the test database: ``engineroom.get_async_engine()``. It works from every event loop."""
+    """The async engine of the test database, the same as the application's.
+
+    It is what ``engineroom.get_async_engine()`` returns, of the default bind. It works from every event loop.
+
+    Example:
+        async def test_the_database_answers(async_db_engine):
+            async with async_db_engine.connect() as connection:
+                assert await connection.scalar(text("SELECT 1")) == 1
+    """
     from engineroom import get_async_engine  # noqa: PLC0415
 
     return get_async_engine()
@@ -47,10 +71,16 @@ def async_db_engine() -> AsyncEngine:
 
 @pytest.fixture
 def async_db_session(async_db_engine: AsyncEngine) -> Iterator[AsyncSession]:
-    """An async session on the test database, closed after the test, with objects that outlive a commit.
+    """An async session on the test database, closed after the test.
 
-    It is no coroutine fixture, so it works under pytest-asyncio in either mode, under anyio, and in a plain test that
-    calls ``asyncio.run``.
+    Its objects can be read after a commit. It is no coroutine itself, so it works under pytest-asyncio in either mode,
+    under anyio, and in a plain test that calls ``asyncio.run``.
+
+    Example:
+        async def test_a_user_is_stored(async_db_session):
+            async_db_session.add(User(name="ada"))
+            await async_db_session.commit()
+            assert await async_db_session.scalar(select(func.count(User.id))) == 1
     """
     from sqlalchemy import event  # noqa: PLC0415
     from sqlalchemy.ext.asyncio import AsyncSession  # noqa: PLC0415

@@ -28,6 +28,9 @@ RESTORE, NONE = "restore", "none"
 SECONDS_FOR_KNOWN_LEFT_OVERS = 0.1
 """How long the tests after the guilty one wait for what it left open; it had its time."""
 
+DRIVERS_THREAD = "_connection_worker_thread"
+"""In the name of the thread that aiosqlite has for each connection."""
+
 
 def isolate_tests(config: pytest.Config) -> None:
     """Restore the baseline of each database that has a schema after each test that wrote to it."""
@@ -47,7 +50,7 @@ class Isolation:
         self._culprits: dict[str, str] = {}
         self._has_run_a_test = False
         self._is_closed = False
-        self._threads = 0
+        self._threads: set[threading.Thread] = set()
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -61,9 +64,9 @@ class Isolation:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Let the test start from the baseline; what was written before the first test belongs to it."""
         __tracebackhide__ = True
-        self._threads = threading.active_count()
+        self._threads = set(threading.enumerate())
         self._build(item)
-        if self._baselines and self._markers.get(item) != NONE:
+        if self._markers.get(item) != NONE:
             for path, baseline in self._baselines.items():
                 self._start_from(baseline, path, item)
         self._has_run_a_test = True
@@ -79,6 +82,7 @@ class Isolation:
         result = yield
         for path, baseline in self._baselines.items():
             self._push(baseline, fixturedef, marks.get(path))
+        self._threads.update(threading.enumerate())
         return result
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
@@ -94,7 +98,7 @@ class Isolation:
             return (yield)
         finally:
             self._stop_if_not_built(item.session)
-            if self._baselines and self._markers.get(item) != NONE:
+            if self._markers.get(item) != NONE:
                 for path, baseline in self._baselines.items():
                     self._undo(baseline, path, item)
 
@@ -107,7 +111,7 @@ class Isolation:
         """Take the baseline of a database that was just built."""
         from engineroom.testing.baseline import Baseline  # noqa: PLC0415  # it is not loaded before it is needed
 
-        self._baselines[str(build.url.database)] = Baseline(Path(str(build.url.database)))
+        self._baselines[str(build.url.database)] = Baseline(Path(str(build.url.database)), build.connections)
 
     def close(self) -> None:
         """Bring all databases back to what was built, and close the connections of the baselines."""
@@ -144,8 +148,11 @@ class Isolation:
             try:
                 baseline.restore(seconds=SECONDS_FOR_KNOWN_LEFT_OVERS)
             except LifecycleError:
-                raise _tell_culprit(culprit) from None
-            del self._culprits[path]
+                problem = str(_tell_culprit(culprit))
+            else:
+                del self._culprits[path]
+                return
+            pytest.fail(problem, pytrace=False)
         elif baseline.is_dirty and self._has_run_a_test:
             baseline.restore()
         elif baseline.is_dirty:
@@ -159,17 +166,27 @@ class Isolation:
 
     def _undo(self, baseline: Baseline, path: str, item: pytest.Item) -> None:
         __tracebackhide__ = True
-        if not baseline.is_dirty and not baseline.is_left_open:
-            return
+        threads = self._left_threads()
         if path in self._culprits:
-            return  # the test did not start, and its error names who is to blame
+            return  # the test could not start, and its error names who is to blame
         try:
-            baseline.restore()
-            if threading.active_count() > self._threads:
-                baseline.wait_for_quiet(", ".join(sorted(thread.name for thread in threading.enumerate()[1:])))
-        except LifecycleError:
+            if baseline.is_dirty or baseline.is_left_open:
+                baseline.restore()
+            if threads:
+                baseline.wait_for_quiet(threads)
+        except LifecycleError as error:
             self._culprits[path] = item.nodeid
-            raise
+            problem = str(error)
+        else:
+            return
+        pytest.fail(problem, pytrace=False)
+
+    def _left_threads(self) -> list[threading.Thread]:
+        """Return the threads that this test left behind, apart from those that do what a connection is told."""
+        if threading.active_count() == 1:
+            return []
+        new = [thread for thread in threading.enumerate() if thread not in self._threads]
+        return [thread for thread in new if thread.is_alive() and DRIVERS_THREAD not in thread.name]
 
 
 def _read_marker(marker: pytest.Mark, item: pytest.Item) -> str:

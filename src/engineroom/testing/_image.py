@@ -48,7 +48,7 @@ def rebase(onto: sqlite3.Connection, old: sqlite3.Connection, new: sqlite3.Conne
     try:
         before, after = _read_objects(old), _read_objects(new)
         if any("VIRTUAL TABLE" in entry.sql[:40].upper() for entry in (*before.values(), *after.values())):
-            raise sqlite3.NotSupportedError  # noqa: TRY301  # rows of the tables in its shadow are no rows of anything
+            raise sqlite3.NotSupportedError  # rows of the tables in its shadow are no rows of anything
         _change_objects(image, before, after)
         for name in _tables_of(after):
             _change_rows(image, old if before.get(name) == after[name] else None, new, name)

@@ -13,19 +13,25 @@ import gc
 import sqlite3
 import sys
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engineroom.errors import LifecycleError
 from engineroom.testing._image import copy_of, rebase
 
 if TYPE_CHECKING:
+    import threading
+    from collections.abc import Collection, Sequence
     from pathlib import Path
+    from weakref import ref
+
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 __all__ = ["Baseline", "Mark"]
 
 SECONDS_FOR_LEFT_OVERS = 2.0
 SECONDS_BETWEEN_TRIES = 0.005
-SECONDS_OF_QUIET = 0.02
+SECONDS_OF_QUIET = 0.05
+SECONDS_OF_QUIET_AFTER_A_WRITE = 0.2
 NEVER = -1
 """A version that SQLite does not give."""
 
@@ -57,13 +63,16 @@ class Baseline:
 
     Args:
         path: The file of the database.
+        connections: The connections that engines of this process have opened to it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, connections: Collection[ConnectionPoolEntry] = ()) -> None:
         """Take the present state as the lowest layer."""
         self._path = path
+        self._connections = connections
         self._open()
-        self._writers: list[object] = []  # fixtures that keep a transaction open which writes
+        self._writers: list[object] = []  # fixtures of a wider scope that hold a transaction open which writes
+        self._kept: set[ref[Any]] = set()  # what such fixtures have taken from a pool
         self._has_lost_a_layer = False
         self._version = self._read_version()
         self._layers = [_Layer(None, copy_of(self._keeper))]
@@ -75,8 +84,8 @@ class Baseline:
 
     @property
     def is_left_open(self) -> bool:
-        """Whether a transaction that writes is open, other than one that a fixture of a wider scope keeps."""
-        return not self._writers and self._is_locked()
+        """Whether a transaction that writes is open, other than one of a fixture of a wider scope."""
+        return not self._writers and self._is_locked() and not self._is_kept_in_transaction()
 
     def mark(self) -> Mark:
         """Note where a layer begins."""
@@ -94,6 +103,7 @@ class Baseline:
         """
         if self._is_locked():
             self._writers.append(owner)
+        self._kept = {record.fairy_ref for record in self._taken()}
         version = self._read_version()
         if version != since.version:
             if since.image is None:
@@ -128,6 +138,7 @@ class Baseline:
         Raises:
             LifecycleError: A connection holds a transaction open that writes, and does not end it.
         """
+        __tracebackhide__ = True
         if self._is_replaced():
             self._keeper.close()
             self._open()
@@ -139,22 +150,26 @@ class Baseline:
                 raise _left_over(seconds)
         self._has_lost_a_layer = False
 
-    def wait_for_quiet(self, names: str) -> None:
+    def wait_for_quiet(self, threads: Sequence[threading.Thread]) -> None:
         """Restore as long as somebody goes on writing.
 
         Args:
-            names: Who may be writing, for the message.
+            threads: Who may be writing; where none of them lives any more, nobody does.
 
         Raises:
             LifecycleError: It does not end.
         """
+        __tracebackhide__ = True
         deadline = time.monotonic() + SECONDS_FOR_LEFT_OVERS
-        time.sleep(SECONDS_OF_QUIET)
-        while self.is_dirty:
+        seconds = SECONDS_OF_QUIET
+        while True:
+            live = _outlive(threads, seconds)
+            if not self.is_dirty:
+                return
             if time.monotonic() > deadline:
-                raise _still_writing(names)
+                raise _still_writing(live)
             self.restore()
-            time.sleep(SECONDS_OF_QUIET)
+            seconds = SECONDS_OF_QUIET_AFTER_A_WRITE if live else 0
 
     def close(self) -> None:
         """Bring the schema and the seed back, as far as nobody holds on to the database, and close all connections."""
@@ -188,6 +203,16 @@ class Baseline:
         except sqlite3.OperationalError:
             return True
         self._keeper.execute("ROLLBACK").close()
+        return False
+
+    def _taken(self) -> list[Any]:
+        """Return the connections that are out of their pool; each time that one is taken it gets a new reference."""
+        return [record for record in list(self._connections) if record.in_use]
+
+    def _is_kept_in_transaction(self) -> bool:
+        taken = [record for record in self._taken() if record.fairy_ref in self._kept]
+        with contextlib.suppress(ValueError):  # aiosqlite's word for a connection that was closed
+            return any(getattr(record.driver_connection, "in_transaction", False) for record in taken)
         return False
 
     def _read_version(self) -> int:
@@ -257,12 +282,21 @@ def _left_over(seconds: float) -> LifecycleError:
     )
 
 
-def _still_writing(names: str) -> LifecycleError:
+def _outlive(threads: Sequence[threading.Thread], seconds: float) -> list[threading.Thread]:
+    """Wait for threads to end, and return those that did not."""
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0, deadline - time.monotonic()))
+    return [thread for thread in threads if thread.is_alive()]
+
+
+def _still_writing(threads: Sequence[threading.Thread]) -> LifecycleError:
+    names = ", ".join(sorted(thread.name for thread in threads)) or "none"
     return LifecycleError(
         "Something went on writing to the test database after the test ended.",
         why=(
             f"the baseline was restored again and again for {SECONDS_FOR_LEFT_OVERS:g} seconds, and each time somebody "
-            f"committed at once; threads that the test left behind: {names}."
+            f"committed soon after; threads that the test left behind: {names}."
         ),
         fix=["wait for the task or the thread before the test ends: thread.join()"],
     )
