@@ -132,6 +132,21 @@ def test_what_belongs_to_no_database_is_told_apart(sql: str, dialect: Dialect) -
     assert loss.ask == ()
 
 
+@pytest.mark.parametrize(
+    ("sql", "accounts"),
+    [
+        ("DROP USER a", ("a",)),
+        ("DROP USER a, b@c, 'd'@'%'", ("a", "b@c", "'d'@'%'")),
+        ("DROP USER IF EXISTS `a b`@`c`, d", ("`a b`@`c`", "d")),
+        ("DROP USER a@", ("a@",)),
+        ("DROP ROLE a, b", ("a", "b")),
+        ("DROP USER", ()),
+    ],
+)
+def test_accounts_are_shown_as_they_are_written(sql: str, accounts: tuple[str, ...]) -> None:
+    assert one(sql, "mysql").objects == accounts
+
+
 def test_an_account_is_shown_without_its_password() -> None:
     loss = one("CREATE OR REPLACE USER 'app'@'%' IDENTIFIED BY 'secret'", "mariadb")
     assert loss.objects == ("'app'@'%'",)
@@ -186,6 +201,8 @@ def asked(sql: str, dialect: Dialect = "postgresql") -> list[tuple[str, ...]]:
         ("DROP TABLE a, b.c", "mariadb", [("table", "a"), ("table", "b", "c")]),
         ("DROP TABLE A WAIT 5 RESTRICT", "mariadb", [("table", "A")]),
         ("DROP SEQUENCE a", "mariadb", [("sequence", "a")]),
+        ("DROP VIEW IF EXISTS a", "mariadb", [("view", "a")]),
+        ("BEGIN; DROP TABLE a", "mariadb", [("table", "a")]),
         ("TRUNCATE TABLE a", "mysql", [("table", "a")]),
         ("ALTER TABLE a DROP b", "mysql", [("table", "a")]),
         ("ALTER TABLE a RENAME b", "mysql", [("table", "a")]),
@@ -214,7 +231,6 @@ def test_what_only_the_catalogue_knows_is_to_be_asked(
         ("DROP DATABASE a", "postgresql"),
         ("DROP EXTENSION a", "postgresql"),
         ("ALTER SCHEMA a RENAME TO b", "postgresql"),
-        ("DROP VIEW a", "mariadb"),
         ("DROP TRIGGER a", "mariadb"),
         ("ALTER TABLE a DROP PARTITION p", "mariadb"),
         # What stands behind the name is not understood.
@@ -281,6 +297,7 @@ def test_a_name_that_the_text_took_before_is_not_asked_about(sql: str, dialect: 
         ("DROP OWNED", "postgresql", "drop owned"),
         ("DROP TRIGGER a", "postgresql", "drop trigger"),
         ("DROP MYSTERY a", "postgresql", "drop mystery a"),
+        ("ALTER TABLE a RENAME b", "postgresql", "rename column a.b"),
         ("ALTER TABLE %s DROP b", "postgresql", "unreadable text"),
         ("ALTER TABLE %s SET SCHEMA b", "postgresql", "unreadable text"),
         ("ALTER MYSTERY a DROP b", "postgresql", "unreadable text"),
@@ -314,6 +331,7 @@ def test_a_name_that_the_text_took_before_is_not_asked_about(sql: str, dialect: 
         ("DROP TABLE 'a", "mysql", "unreadable text"),
         ("SELECT (1; DROP TABLE a", "mysql", "unreadable text"),
         ("MYSTERY DROP a", "sqlite", "unreadable text"),
+        ("ALTER TABLE ? DROP b", "sqlite", "unreadable text"),
         ("ALTER TABLE a MYSTERY DROP b", "sqlite", "unreadable text"),
         ("DROP 'a", "sqlite", "unreadable text"),
     ],
@@ -338,6 +356,10 @@ def test_what_cannot_be_read_is_not_let_through(sql: str, dialect: Dialect, expe
         ("ALTER TABLESPACE a ADD DATAFILE 'b'", "mysql"),
         ("PREPARE s", "mysql"),
         ("ALTER TABLE a MYSTERY b", "sqlite"),
+        ("ALTER TABLE a DROP CONSTRAINT b", "sqlite"),
+        ("ALTER TABLE a ALTER b DROP NOT NULL", "sqlite"),
+        ("SET STATEMENT drop = 1", "mysql"),
+        ("SET STATEMENT a = (SELECT 1 FOR UPDATE", "mysql"),
     ],
 )
 def test_what_nobody_thought_of_passes_where_nothing_destructive_is_said(sql: str, dialect: Dialect) -> None:
