@@ -848,6 +848,22 @@ def test_a_suite_without_schema_is_left_alone(lone_shop: SmallProject) -> None:
     assert [line for line in outcome.own_lines if "isolation: off" in line]
 
 
+def test_the_header_says_that_a_database_on_disk_is_not_isolated(lone_shop: SmallProject) -> None:
+    lone_shop.write(
+        test_a="""
+            from sqlalchemy import inspect
+            from app.db import engine
+
+            def test_nothing_is_built_there():
+                assert inspect(engine).get_table_names() == []
+        """
+    )
+    outcome = lone_shop.pytest(TEST_DATABASE_URL="sqlite:///test_shop.db")
+    assert outcome.counts == {"passed": 1}, outcome.out
+    line = "isolation: off (this database is not in memory; this release does not build app.models:Base there)"
+    assert outcome.own_lines.count(f"engineroom: bind default: {line}") == 1
+
+
 def test_a_suite_that_makes_no_engine_loads_nothing(lone_shop: SmallProject) -> None:
     lone_shop.write(
         test_a="""

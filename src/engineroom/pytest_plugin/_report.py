@@ -83,6 +83,13 @@ def _lines_of_engine(record: Any) -> Iterator[str]:  # the class lives in a modu
     judged = f"; {resolution.verdict.rule}" if resolution.verdict is not None else ""
     yield f"engineroom: bind {record.bind}: {masked} ({resolution.rule}, {resolution.origin}{judged})"
     yield from (f"engineroom: bind {record.bind}: {note}" for note in record.notes)
+    schema = sys.modules["engineroom._schema"]
+    configured = schema.configuration_of(sys.modules["engineroom._project"].get_project(), record.bind).schema
+    if configured and record.engine.url.database not in {build.url.database for build in schema.known_builds()}:
+        yield (
+            f"engineroom: bind {record.bind}: isolation: off (this database is not in memory; this release does not "
+            f"build {configured} there)"
+        )
 
 
 def _isolation_lines(project: Project) -> Iterator[str]:
