@@ -66,8 +66,14 @@ def _variables_of(target: str) -> list[str]:
 def _hooks_of_call(node: ast.Call, loops: Mapping[str, ast.expr]) -> Iterator[str]:
     name = ast.unparse(node.func)
     if name in {"event.listen", "event.listens_for"}:
-        events = ast.literal_eval(loops.get(ast.unparse(node.args[1]), node.args[1]))
-        yield from [f"`{name}`" for name in ([events] if isinstance(events, str) else events)]
+        expression = loops.get(ast.unparse(node.args[1]), node.args[1])
+        names = [
+            part.value
+            for part in ast.walk(expression)
+            if isinstance(part, ast.Constant) and isinstance(part.value, str)
+        ]
+        assert names, f"which event does this listen to? {ast.unparse(node)}"
+        yield from [f"`{name}`" for name in names]
     yield from [words for call, words in CALLS.items() if name == call or name.endswith(f".{call}")]
 
 
