@@ -252,8 +252,10 @@ PLUGINS = {
     ),
     "pytest-asyncio, a loop for the session": (
         "-p no:anyio",
-        'asyncio_mode = "auto"\n    asyncio_default_fixture_loop_scope = "session"\n'
-        '    asyncio_default_test_loop_scope = "session"',
+        (
+            'asyncio_mode = "auto"\n    asyncio_default_fixture_loop_scope = "session"\n'
+            '    asyncio_default_test_loop_scope = "session"'
+        ),
         "",
         "pytest.fixture(scope='class')",
     ),
@@ -312,7 +314,7 @@ def test_a_conftest_may_override_them(lone_project: SmallProject) -> None:
 
 
 @pytest.mark.parametrize(("option", "has_example"), [("-q", False), ("-v", True)])
-def test_pytest_prints_what_they_are(lone_project: SmallProject, option: str, has_example: bool) -> None:  # noqa: FBT001
+def test_pytest_prints_what_they_are(lone_project: SmallProject, option: str, has_example: bool) -> None:
     lines = make_project(lone_project).pytest("--fixtures", option).out.splitlines()
     for name in ("db_engine [session scope]", "db_session", "async_db_engine [session scope]", "async_db_session"):
         index = next(number for number, line in enumerate(lines) if line.startswith(f"{name} --"))

@@ -1,4 +1,4 @@
-"""A database in memory is one database for the process and its children, and an ordinary one for concurrent sessions."""
+"""A database in memory is one database for the process and its children; concurrent sessions are kept apart."""
 
 from __future__ import annotations
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import sqlite3
 import sys
 import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
@@ -21,7 +22,6 @@ from engineroom._loops import pool_per_loop
 from engineroom._project import BindConfiguration, Project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -154,7 +154,9 @@ class Shop:
         self.url = make_url(f"sqlite:///{self.path}")
         sqlite3.connect(self.path).close()
 
-    def engine(self, schema: str | None, seed: str | None = None, *, bind: str = "default", **options: object) -> Engine:
+    def engine(
+        self, schema: str | None, seed: str | None = None, *, bind: str = "default", **options: object
+    ) -> Engine:
         engine = create_engine(self.url, **({"poolclass": NullPool} | options))
         _schema.build_before_first_connection(engine, bind, self.url, BindConfiguration(schema, seed))
         return engine
@@ -233,7 +235,9 @@ def test_nothing_is_imported_and_nothing_built_before_the_first_connection(shop:
 
 
 def test_it_is_built_once_for_all_engines_of_the_bind(shop: Shop) -> None:
-    first, second = (shop.engine("shop_models:Base", "shop_builders:fill", poolclass=kind) for kind in (NullPool, QueuePool))
+    first, second = (
+        shop.engine("shop_models:Base", "shop_builders:fill", poolclass=kind) for kind in (NullPool, QueuePool)
+    )
     for engine in (first, second, first):
         engine.connect().close()
     second.dispose()
@@ -251,7 +255,7 @@ OWN_ENGINE = ["init_db", "reset_db", "init_in_a_thread", "init_in_a_new_pool"]
 
 @pytest.mark.parametrize("name", OWN_ENGINE)
 def test_the_applications_own_engine_may_build(shop: Shop, name: str) -> None:
-    import shop_builders  # noqa: PLC0415  # it is made by the fixture
+    shop_builders: Any = importlib.import_module("shop_builders")
 
     # The pool has room for one connection, and the one that waits for the build must not take it.
     shop_builders.engine = shop.engine(
@@ -264,7 +268,7 @@ def test_the_applications_own_engine_may_build(shop: Shop, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["init_async_db", "init_async_db_in_tasks", "run_async_db"])
 def test_the_applications_own_async_engine_may_build_while_a_loop_runs(shop: Shop, name: str) -> None:
-    import shop_builders  # noqa: PLC0415  # as above
+    shop_builders: Any = importlib.import_module("shop_builders")
 
     shop_builders.engine = engine = shop.async_engine(f"shop_builders:{name}", "shop_builders:fill_async")
 
@@ -280,7 +284,7 @@ def test_the_applications_own_async_engine_may_build_while_a_loop_runs(shop: Sho
 def test_a_thread_that_was_there_before_the_build_gets_an_error_in_time(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shop_builders  # noqa: PLC0415  # as above
+    shop_builders: Any = importlib.import_module("shop_builders")
 
     monkeypatch.setattr(_schema, "SECONDS_TO_WAIT", 0.3)
     shop_builders.pool.submit(int).result()
@@ -305,7 +309,7 @@ def test_threads_that_connect_at_once_all_find_it_built(shop: Shop) -> None:
 
 
 def test_a_thread_that_somebody_else_starts_during_the_build_waits_for_it(shop: Shop) -> None:
-    import shop_builders  # noqa: PLC0415  # as above
+    shop_builders: Any = importlib.import_module("shop_builders")
 
     is_building, may_go_on = threading.Event(), threading.Event()
 
@@ -402,11 +406,9 @@ def test_a_circular_import_that_connects_too_early_names_what_is_missing(shop: S
     )
     engine = shop.engine("shop_circle:Base")
     (tmp_path / "shop_circle_engine.py").write_text("engine = None")
-    import shop_circle_engine  # noqa: PLC0415  # as above
-
-    shop_circle_engine.engine = engine
+    importlib.import_module("shop_circle_engine").engine = engine  # type: ignore[attr-defined]
     with pytest.raises(InvalidSettingError, match=r"partially initialized module 'shop_circle'"):
-        import shop_circle  # noqa: F401, PLC0415
+        importlib.import_module("shop_circle")
     for name in ("shop_circle", "shop_circle_engine"):
         sys.modules.pop(name, None)
 
@@ -468,17 +470,18 @@ def test_a_listener_that_fails_fails_the_build(shop: Shop) -> None:
     ],
 )
 def test_each_bind_has_its_own_configuration(tmp_path: Path, bind: str, expected: BindConfiguration) -> None:
-    project = Project(tmp_path, None, schema="app:Base", seed="app:fill", binds={"stock": BindConfiguration("stock:Base")})
+    project = Project(
+        tmp_path, None, schema="app:Base", seed="app:fill", binds={"stock": BindConfiguration("stock:Base")}
+    )
     assert _schema.configuration_of(project, bind) == expected
 
 
 @pytest.mark.parametrize("call", ["connect", "dispose", "execution_options"])
 def test_an_engine_that_lost_its_pool_or_is_a_copy_builds_too(shop: Shop, call: str) -> None:
     engine = shop.engine("shop_models:Base", "shop_builders:fill")
-    other: Callable[[], Engine] = {
-        "connect": lambda: engine,
-        "dispose": lambda: engine.dispose() or engine,
-        "execution_options": lambda: engine.execution_options(logging_token="copy"),
-    }[call]
-    other().connect().close()
+    if call == "dispose":
+        engine.dispose()
+    elif call == "execution_options":
+        engine = engine.execution_options(logging_token="copy")
+    engine.connect().close()
     assert shop.names() == ["filled"]

@@ -162,7 +162,7 @@ class _ThreadStarts:
                         each.admit_child(thread)
                     start(thread)
 
-                threading.Thread.start = start_and_tell  # type: ignore[method-assign]
+                threading.Thread.start = start_and_tell  # type: ignore[method-assign,assignment]
             self._builds.append(build)
 
     def release(self, build: Build) -> None:

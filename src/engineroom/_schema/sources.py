@@ -59,14 +59,7 @@ class Source:
         """
         __tracebackhide__ = True
         try:
-            target = self._load()
-            metadata = target if isinstance(target, MetaData) else getattr(target, "metadata", None)
-            if self.role == "schema" and isinstance(metadata, MetaData):
-                self._create_all(metadata)
-            elif callable(target):
-                self._call(target)
-            else:
-                raise self._refuse("builds nothing", why="is neither a declarative base, nor MetaData, nor a callable")
+            self._apply(self._load())
         except EngineroomError:
             raise
         except BaseException as error:
@@ -75,6 +68,16 @@ class Source:
                 f'"{self.reference}" of [tool.engineroom] in pyproject.toml.'
             )
             raise
+
+    def _apply(self, target: Any) -> None:
+        __tracebackhide__ = True
+        metadata = target if isinstance(target, MetaData) else getattr(target, "metadata", None)
+        if self.role == "schema" and isinstance(metadata, MetaData):
+            self._create_all(metadata)
+        elif callable(target):
+            self._call(target)
+        else:
+            raise self._refuse("builds nothing", why="is neither a declarative base, nor MetaData, nor a callable")
 
     def _load(self) -> Any:
         """Return the object that ``module:name`` refers to; an error inside of the module is the module's own."""

@@ -93,7 +93,7 @@ def async_db_session(async_db_engine: AsyncEngine) -> Iterator[AsyncSession]:
 
 
 def _close(session: AsyncSession, loops: list[asyncio.AbstractEventLoop]) -> None:
-    """Close a session in the event loop that used it last, if that is still there; else the loop closed its connection."""
+    """Close a session in the event loop that used it last; if that is gone, so is the session's connection."""
     loop = loops[-1] if loops else None
     if loop is None:
         session.sync_session.close()

@@ -7,10 +7,11 @@ fixtures do not end in the reverse order of their beginning. It compares rows by
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["copy_of", "rebase"]
 
@@ -60,7 +61,7 @@ def rebase(onto: sqlite3.Connection, old: sqlite3.Connection, new: sqlite3.Conne
     return image
 
 
-def _rows(database: sqlite3.Connection, query: str) -> list[tuple[object, ...]]:
+def _rows(database: sqlite3.Connection, query: str) -> list[tuple[Any, ...]]:
     cursor = database.execute(query)
     try:
         return cursor.fetchall()
@@ -86,16 +87,18 @@ def _quote(name: object) -> str:
 
 
 def _change_objects(image: sqlite3.Connection, before: Mapping[str, _Entry], after: Mapping[str, _Entry]) -> None:
-    rank: Callable[[str], int] = lambda name: KINDS.index((after.get(name) or before[name]).kind)  # noqa: E731
+    def rank(name: str) -> int:
+        return KINDS.index((after.get(name) or before[name]).kind)
+
     different = sorted((name for name in {*before, *after} if before.get(name) != after.get(name)), key=rank)
     for name in reversed(different):
         known = _read_objects(image)
         if name in known:
             image.execute(f"DROP {known[name].kind} {_quote(name)}").close()
     # What belongs to a table went with it, whether it changed or not.
-    for name, entry in sorted(after.items(), key=lambda one: KINDS.index(one[1].kind)):
-        if (name in different or entry.table in different) and name not in _read_objects(image):
-            image.execute(entry.sql).close()
+    for name in sorted(after, key=rank):
+        if (name in different or after[name].table in different) and name not in _read_objects(image):
+            image.execute(after[name].sql).close()
 
 
 def _change_rows(
@@ -135,25 +138,19 @@ def _columns_of(database: sqlite3.Connection, table: str) -> tuple[list[str], li
     return ([alias], written) if alias else (primary, [name for name in written if name not in primary])
 
 
-class _without_triggers:  # noqa: N801  # it reads as a function
+@contextmanager
+def _without_triggers(image: sqlite3.Connection, table: str) -> Iterator[None]:
     """Keep the triggers of a table from running: what they did is among the changes already."""
-
-    def __init__(self, image: sqlite3.Connection, table: str) -> None:
-        self._image = image
-        triggers = [
-            (name, entry.sql)
-            for name, entry in _read_objects(image).items()
-            if (entry.kind, entry.table.casefold()) == ("trigger", table.casefold())
-        ]
-        self._triggers: Iterable[tuple[str, str]] = triggers
-
-    def __enter__(self) -> None:
-        for name, _ in self._triggers:
-            self._image.execute(f"DROP TRIGGER {_quote(name)}").close()
-
-    def __exit__(self, *_: object) -> None:
-        for _, sql in self._triggers:
-            self._image.execute(sql).close()
+    triggers = {
+        name: entry.sql
+        for name, entry in _read_objects(image).items()
+        if (entry.kind, entry.table.casefold()) == ("trigger", table.casefold())
+    }
+    for name in triggers:
+        image.execute(f"DROP TRIGGER {_quote(name)}").close()
+    yield
+    for sql in triggers.values():
+        image.execute(sql).close()
 
 
 def _write(image: sqlite3.Connection, statement: str, rows: list[tuple[object, ...]]) -> None:
@@ -164,7 +161,7 @@ def _write(image: sqlite3.Connection, statement: str, rows: list[tuple[object, .
 def _change_sequences(image: sqlite3.Connection, old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     """Set the sequences that the changes advanced; writing rows above may have moved them too."""
     query = "SELECT name, seq FROM sqlite_sequence"
-    before = dict(_rows(old, query)) if "sqlite_sequence" in _names_of(old) else {}
+    before: dict[str, int] = dict(_rows(old, query)) if "sqlite_sequence" in _names_of(old) else {}
     for name, value in _rows(new, query):
         if before.get(name) != value:
             _write(image, "DELETE FROM sqlite_sequence WHERE name = ?", [(name,)])
