@@ -194,8 +194,32 @@ def test_a_server_that_only_reads_changes_nothing(lone_project: SmallProject) ->
     assert outcome.own_lines[-1] == UNCHANGED
 
 
+def test_a_change_at_the_very_end_is_told_with_the_last_test(project: SmallProject) -> None:
+    project.write(writer=WRITER.replace("time.sleep(0.02)", "pass"))
+    project.write(test_a="import writer\ndef test_before(): pass\ndef test_last(): writer.write()")
+    (line,) = [line for line in project.pytest(DATABASE_URL="sqlite:///shop.db").own_lines if "WARNING" in line]
+    assert "test_a.py::test_last" in line
+
+
 def test_the_proof_stands_after_the_refusals(project: SmallProject) -> None:
     project.write(test_a="import sqlite3\ndef test_a(): sqlite3.connect('shop.db')")
     outcome = project.pytest(DATABASE_URL="sqlite:///shop.db")
     assert outcome.counts == {"failed": 1}
     assert outcome.out.index(UNCHANGED) > outcome.out.index("= engineroom: the fence refused =")
+
+
+def test_other_reports_tell_a_swallowed_refusal_too(project: SmallProject) -> None:
+    project.write(
+        test_a="""
+            import contextlib, sqlite3
+            def test_a():
+                with contextlib.suppress(Exception):
+                    sqlite3.connect("shop.db")
+        """
+    )
+    outcome = project.pytest("--junitxml=report.xml", "--tb=line", "-rA")
+    assert outcome.counts == {"failed": 1}, outcome.out
+    report = (project.root / "report.xml").read_text()
+    assert 'failures="1"' in report
+    assert "Refused to connect to" in report
+    assert project.pytest("--lf").counts == {"failed": 1}

@@ -11,6 +11,35 @@ if TYPE_CHECKING:
     from tests.plugin.conftest import SmallProject
 
 REMEMBER = "import os; seen = os.environ.get('APP_ENV')"
+INNER = """
+    import os, sqlite3
+    def test_allowed_there():
+        sqlite3.connect("shop.db").close()
+    def test_refused_there():
+        try:
+            sqlite3.connect(os.environ["SHOP"])
+        except Exception:
+            pass
+"""
+OUTER = """
+    import os, sqlite3
+    from pathlib import Path
+    from engineroom.testing import expect_refusal
+    pytest_plugins = ["pytester"]
+
+    def test_inner(pytester, request, monkeypatch):
+        monkeypatch.setenv("SHOP", str(request.config.rootpath / "shop.db"))
+        pytester.makepyprojecttoml("[tool.engineroom]\\nfence_allow = ['*.db']")
+        pytester.makepyfile((request.config.rootpath / "inner.py").read_text())
+        result = pytester.runpytest_inprocess("-p", "no:randomly", "-p", "no:cacheprovider", "--rootdir", ".")
+        result.assert_outcomes(passed=1, failed=1)
+        assert os.environ["APP_ENV"] == "test"
+
+    def test_after_it():
+        sqlite3.connect("reference.db").close()
+        with expect_refusal():
+            sqlite3.connect("shop.db")
+"""
 EARLY = """
     from engineroom import get_engine
     engine = get_engine("sqlite:///shop.db")
@@ -315,6 +344,17 @@ def test_a_pytest_that_a_test_starts_has_a_run_of_its_own(project: SmallProject)
     )
     outcome = project.pytest("test_outer.py")
     assert (outcome.code, outcome.counts) == (0, {"passed": 2}), outcome.out
+
+
+def test_a_pytest_that_a_test_runs_inside_of_itself_changes_nothing_for_the_rest(lone_project: SmallProject) -> None:
+    lone_project.write_text(
+        "pyproject.toml", "[tool.pytest.ini_options]\n[tool.engineroom]\nfence_allow = ['reference.db']\n"
+    )
+    lone_project.write(inner=INNER, test_a=OUTER)
+    before = lone_project.digest()
+    outcome = lone_project.pytest("-p", "no:randomly")
+    assert (outcome.code, outcome.counts["passed"]) == (0, 2), outcome.out + outcome.err
+    assert lone_project.digest() == before
 
 
 def test_workers_take_part_in_the_run_of_their_controller(lone_project: SmallProject) -> None:

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import NullPool, QueuePool, StaticPool, create_engine, event, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from engineroom import _run_files
@@ -310,6 +311,22 @@ def test_a_name_that_is_no_path_fails_as_ever(database: object) -> None:
     assert active_ledger().refusals() == []
 
 
+@pytest.mark.parametrize("name", ["nowhere/shop.db", "nowhere/deep/shop.db", "directory"])
+def test_where_sqlite_itself_fails_it_fails_as_ever(raised: Path, name: str) -> None:
+    make_directory(raised.with_name("directory"))
+    with pytest.raises(sqlite3.OperationalError):
+        connect(raised.parent / name)
+    with pytest.raises(OperationalError):
+        use(f"sqlite:///{raised.parent / name}")
+    assert active_ledger().refusals() == []
+
+
+def test_a_link_to_a_database_that_is_not_there_yet_is_judged_by_where_it_leads(raised: Path) -> None:
+    raised.with_name("test_link.db").symlink_to(raised.with_name("new.db"))
+    with pytest.raises(FenceError):
+        connect(raised.with_name("test_link.db"))
+
+
 def test_rows_are_not_changed_by_a_connection_for_reading(raised: Path) -> None:
     with closing(sqlite3.connect(f"file:{raised}?mode=ro", uri=True)) as connection:
         assert connection.execute("SELECT name FROM articles").fetchall() == [("anchor",)]
@@ -564,13 +581,37 @@ def test_fence_allow_lets_a_server_through(
 # --- The real servers
 
 
-@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
-def test_a_test_database_on_a_server_works(shop: Path, kind: str, server_database: Callable[[str], URL]) -> None:
-    url = server_database(kind)
+SYNC_DRIVERS = ["postgresql+psycopg", "postgresql+psycopg2", "mariadb+pymysql"]
+ASYNC_DRIVERS = ["postgresql+psycopg", "postgresql+asyncpg", "mariadb+aiomysql", "mariadb+asyncmy"]
+
+
+@pytest.mark.parametrize("driver", SYNC_DRIVERS)
+def test_a_test_database_on_a_server_works(shop: Path, driver: str, server_database: Callable[[str], URL]) -> None:
+    url = server_database(driver.partition("+")[0]).set(drivername=driver)
     fence.raise_fence(Project(root=shop.parent))
-    assert use(url) == [1]
-    fence.lower_fence()
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+    engine.dispose()
     assert active_ledger().refusals() == []
+    fence.lower_fence()
+
+
+@pytest.mark.parametrize("driver", ASYNC_DRIVERS)
+async def test_a_test_database_on_a_server_works_for_an_async_engine(
+    shop: Path, driver: str, server_database: Callable[[str], URL]
+) -> None:
+    url = server_database(driver.partition("+")[0]).set(drivername=driver)
+    fence.raise_fence(Project(root=shop.parent))
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        assert await connection.scalar(text("SELECT 1")) == 1
+    fence.raise_fence(Project(root=shop.parent, test_names=("*_pytest",)))
+    with pytest.raises(FenceError):
+        async with create_async_engine(url).connect():
+            pass
+    fence.lower_fence()
+    await engine.dispose()
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])

@@ -53,14 +53,19 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Announce the marker, free the directory that ``--basetemp`` hands over to pytest, and watch the tests."""
+    """Announce the marker, and free the directory that ``--basetemp`` hands over to pytest."""
     config.addinivalue_line("markers", MARKER)
-    run = config.stash.get(_run_key, None)
-    if run is not None:
-        watch_tests(config, run)
     directory = config.getoption("basetemp", default=None)
     if directory:
         fence.allow_temporary(directory)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Watch the tests; whether others will run them is known by now."""
+    run = session.config.stash.get(_run_key, None)
+    if run is not None:
+        watch_tests(session.config, run)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -85,7 +90,10 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run for a refusal that no test failed for."""
     run = session.config.stash.get(_run_key, None)
-    if run is None or run.is_worker:
+    if run is None:
+        return
+    run.proof.look()
+    if run.is_worker:
         return
     session.config.stash[_session_key] = session
     _fail_if_refused(session, run)

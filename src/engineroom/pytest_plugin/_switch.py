@@ -18,6 +18,7 @@ from engineroom.testing.proof import Proof, find_development_databases
 
 if TYPE_CHECKING:
     from engineroom._project import Project
+    from engineroom.testing._database_files import Terms
 
 __all__ = ["Run", "end_run", "start_run"]
 
@@ -38,6 +39,7 @@ class Run(NamedTuple):
         replaced: The value of the environment variable that the run replaced, if there was any.
         is_worker: Whether this is an xdist worker.
         saved: The variables that the run set, as they were before; None for those that were not there.
+        outer: The project and the terms of the fence before this run, if a run was going on that this one is a part of.
     """
 
     project: Project
@@ -46,6 +48,7 @@ class Run(NamedTuple):
     replaced: str | None
     is_worker: bool
     saved: dict[str, str | None]
+    outer: tuple[Project, Terms] | None
 
 
 def start_run(root: Path) -> Run:
@@ -58,6 +61,8 @@ def start_run(root: Path) -> Run:
         BootstrapTooLateError: Something was made from another environment already.
         InvalidSettingError: ``[tool.engineroom]`` in ``pyproject.toml`` cannot be used.
     """
+    terms = fence.terms()
+    outer = None if terms is None else (_project.get_project(), terms)
     _project.set_root(root)
     project = _project.get_project()
     is_worker = _joins_a_run()
@@ -74,12 +79,17 @@ def start_run(root: Path) -> Run:
     proof = Proof(directory)
     proof.watch(databases)
     proof.join() if is_worker else proof.share()
-    return Run(project, ledger, proof, saved[project.environment_variable], is_worker, saved)
+    return Run(project, ledger, proof, saved[project.environment_variable], is_worker, saved, outer)
 
 
 def end_run(run: Run) -> None:
     """Put the process environment back; the process stays a test process, and the fence stays up, until it exits."""
+    run.ledger.alarm = lambda: None
     close_ledger(run.ledger)
+    if run.outer is not None:
+        project, terms = run.outer
+        _project.set_root(project.root)
+        fence.resume_fence(terms)
     for name, value in run.saved.items():
         if value is None:
             os.environ.pop(name, None)

@@ -46,6 +46,7 @@ TOOL_FILES: tuple[ToolFile, ...] = (
     ToolFile((".tox", "**"), "tox's environments"),
     ToolFile((".nox", "**"), "nox's environments"),
     ToolFile((".ipython", "**"), "IPython's history"),
+    ToolFile(("jupyter", "*.db"), "Jupyter's signatures of notebooks and names of files"),
     ToolFile((".cache", "**"), "the caches of a user's programs, by the XDG directory specification"),
     ToolFile(("Library", "Caches", "**"), "the caches of a user's programs on macOS"),
     ToolFile(("ms-playwright", "**"), "Playwright's browsers and their profiles"),
@@ -163,7 +164,7 @@ def _coverage_files() -> Iterator[str]:
     import gc  # noqa: PLC0415  # asked right before a refusal only
 
     for measurement in gc.get_objects():
-        if isinstance(measurement, coverage):
+        if type(measurement) is coverage:  # isinstance() would ask an application's proxies for their class
             yield str(measurement.get_option("run:data_file"))
 
 

@@ -101,9 +101,21 @@ def judge_facts(facts: Facts, terms: Terms) -> ProtectedDatabase | None:
     path = facts.location.removeprefix("sqlite:///")
     if verdict.disposable:
         return None
-    if facts.database and (terms.allowances.lets_file(path, facts.links) or _run_files.note_created(path)):
+    if _cannot_be_opened(path) or (facts.database and _is_let(path, facts, terms)):
         return None
     return ProtectedDatabase(path, verdict)
+
+
+def _is_let(path: str, facts: Facts, terms: Terms) -> bool:
+    return terms.allowances.lets_file(path, facts.links) or _run_files.note_created(path)
+
+
+def _cannot_be_opened(path: str) -> bool:
+    """Tell whether SQLite itself will fail, since there is a directory of that name, or none to hold the file."""
+    try:
+        return bool(path) and (os.path.isdir(path) or not os.path.lexists(os.path.dirname(path)))  # noqa: PTH112, PTH120
+    except ValueError:
+        return True
 
 
 def find_protected(path: object, terms: Terms, *, directory: int = -1, follow: bool = True) -> ProtectedDatabase | None:

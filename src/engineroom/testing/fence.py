@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from engineroom.errors import FenceError
     from engineroom.testing._database_files import ProtectedDatabase
 
-__all__ = ["ARRIVALS", "allow_temporary", "is_raised", "lower_fence", "raise_fence", "terms"]
+__all__ = ["ARRIVALS", "allow_temporary", "is_raised", "lower_fence", "raise_fence", "resume_fence", "terms"]
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 
@@ -36,7 +36,12 @@ def raise_fence(project: Project) -> None:
     Args:
         project: Whose test names and ``fence_allow`` count.
     """
-    _state.terms = Terms(project.root, project.test_names, project.fence_allow)
+    resume_fence(Terms(project.root, project.test_names, project.fence_allow))
+
+
+def resume_fence(terms: Terms) -> None:
+    """Refuse, from now on, on terms that held before: those of a run that another run was started in."""
+    _state.terms = terms
     if not _state.is_installed:
         _state.is_installed = True
         sys.addaudithook(_hook)

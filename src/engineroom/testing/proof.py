@@ -115,9 +115,10 @@ class Proof:
             return
         self._ran.append(test)
         if time.monotonic() - self._looked >= LEAST_SECONDS:
-            self._look()
+            self.look()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Look now, whenever the last time was."""
         for path, seen in self._seen.items():
             status = _status_of(path)
             if status != seen:
@@ -132,7 +133,7 @@ class Proof:
         Args:
             root: Where shown paths start from.
         """
-        self._look()
+        self.look()
         self._read_notes()
         verifications = []
         for path, before in self._before.items():
