@@ -121,7 +121,7 @@ class Catalogue:
         return all(row[0] in self._created for row in self._ask(POSTGRESQL_ATTACHED, str(oid)))
 
     def _is_harmless_on_mysql(self, kind: str, parts: tuple[str, ...]) -> bool:
-        if kind not in {"table", "base table"} or len(parts) > MOST_PARTS:
+        if kind not in TABLES or len(parts) > MOST_PARTS:
             return False
         return self.find_tables(parts) <= self._created or (kind == "table" and self._is_temporary_on_mysql(parts))
 

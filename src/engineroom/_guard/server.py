@@ -93,7 +93,7 @@ class _HarmlessTexts:
         if text is None:
             return (Destruction("unreadable text", "unreadable"),), ()
         losses = tuple(dict.fromkeys(loss for dialect in self._dialects for loss in judge_text(text, dialect)))
-        created = () if losses else created_table(text, self._dialects[0])
+        created = created_table(text, self._dialects[0])  # CREATE OR REPLACE may be both
         if not losses and not created:
             self._remember(text)
         return losses, created

@@ -1,6 +1,7 @@
 """Which table does a statement create?
 
-Knows the plain form alone; what it does not know is nobody's own, and so is not dropped without being judged.
+What it does not know is nobody's own, and so is not dropped without being judged. What it takes for a creation and is
+none does no harm: the guard asks the catalogue before and after.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ if TYPE_CHECKING:
 
 __all__ = ["created_table"]
 
-_PART = r'(?:"(?:[^"]|"")+"|`(?:[^`]|``)+`|[^\W\d][\w$]*)'
+_PART = r'(?:"(?:[^"]|"")+"|`(?:[^`]|``)+`|[^\W\d][\w$]*+)'
+_GAP = r"(?:\s|--[^\n]*\n|/\*(?!M?!)(?:[^*]|\*(?!/))*+\*/)"
 _CREATE = re.compile(
-    rf"\s*create\s+(?:unlogged\s+)?table\s+(?:if\s+not\s+exists\s+)?(?P<name>{_PART}(?:\.{_PART})*)\s*\(", re.IGNORECASE
+    rf"{_GAP}*+create{_GAP}++(?:or{_GAP}++replace{_GAP}++)?(?:unlogged{_GAP}++)?table{_GAP}++"
+    rf"(?:if{_GAP}++not{_GAP}++exists{_GAP}++)?(?P<name>{_PART}(?:\.{_PART})*+)(?=[\s(]|/\*|--)",
+    re.IGNORECASE,
 )
 _PARTS = re.compile(_PART)
+_FOLD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")  # no other letter is folded
 
 
 def created_table(sql: str, dialect: Dialect) -> tuple[str, ...]:
@@ -43,4 +48,4 @@ def _fold(part: str, dialect: Dialect) -> str:
     quote = part[0]
     if quote in '"`':
         return part[1:-1].replace(quote * 2, quote)
-    return part.lower() if dialect == "postgresql" else part
+    return part.translate(_FOLD) if dialect == "postgresql" else part

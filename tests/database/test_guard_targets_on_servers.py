@@ -1,0 +1,363 @@
+"""The target decides, not the connection: what a text would destroy elsewhere, and what a connection may drop here."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import DropSchema
+
+from engineroom import DestructiveOperationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Reach = Callable[..., Any]
+    Databases = Callable[[str, str], Any]
+
+POSTGRESQL = ["psycopg", "psycopg2", "psycopg_async", "asyncpg"]
+MARIADB = ["pymysql", "aiomysql", "asyncmy"]
+
+FROM_A_TEST_DATABASE = {
+    "postgresql": {
+        "DROP DATABASE {other}": "drop database {other} on the server of ",
+        "DROP DATABASE IF EXISTS {other} WITH (FORCE)": "drop database {other} on the server of ",
+        "ALTER DATABASE {other} RENAME TO test_taken": "rename database {other} on the server of ",
+        "DROP OWNED BY CURRENT_USER": "drop owned ",
+        "REASSIGN OWNED BY postgres TO CURRENT_USER": "reassign owned ",
+        "DROP ROLE no_such_role": "drop role no_such_role on the whole server of ",
+        "DROP USER IF EXISTS no_such_role": "drop user no_such_role on the whole server of ",
+        "DROP TABLESPACE no_such_space": "drop tablespace no_such_space on the whole server of ",
+    },
+    "mariadb": {
+        "DROP DATABASE {other}": "drop database {other} on the server of ",
+        "DROP SCHEMA IF EXISTS {other}": "drop ",
+        "DROP TABLE {other}.users": "drop table {other}.users in database {other} on the server of ",
+        "DROP TABLE `{other}`.`users`": "drop table {other}.users in database {other} on the server of ",
+        "DROP TABLE orders, {other}.users": "drop table {other}.users in database {other} on the server of ",
+        "TRUNCATE {other}.users": "truncate table {other}.users in database {other} on the server of ",
+        "RENAME TABLE {other}.users TO {here}.stolen": "rename table {other}.users in database {other} on ",
+        "ALTER TABLE {other}.users RENAME {here}.stolen": "rename table {other}.users in database {other} on ",
+        "ALTER TABLE {other}.users DROP COLUMN email": "drop column {other}.users.email in database {other} on ",
+        "CREATE OR REPLACE TABLE {other}.users (id int)": "replace table {other}.users in database {other} on ",
+        "CREATE OR REPLACE DATABASE {other}": "replace database {other} on the server of ",
+        "DROP VIEW {other}.everybody": "drop view {other}.everybody in database {other} on ",
+        "/*!50000 DROP TABLE {other}.users */": "drop table {other}.users in database {other} on ",
+        "SET STATEMENT max_statement_time=1 FOR DROP TABLE {other}.users": "drop table {other}.users in database ",
+        "EXECUTE IMMEDIATE 'DROP TABLE {other}.users'": "drop table {other}.users in database {other} on ",
+        "DROP USER IF EXISTS 'nobody'@'localhost'": "drop user ",
+        "DROP ROLE IF EXISTS nobody": "drop role nobody on the whole server of ",
+    },
+}
+ELSEWHERE = [
+    pytest.param(name, statement, told, id=f"{name}: {statement}")
+    for names, kind in (("psycopg asyncpg", "postgresql"), ("pymysql asyncmy", "mariadb"))
+    for name in names.split()
+    for statement, told in FROM_A_TEST_DATABASE[kind].items()
+]
+
+
+@pytest.mark.parametrize(("name", "statement", "told"), ELSEWHERE)
+def test_from_a_test_database_nothing_elsewhere_is_destroyed(
+    name: str, statement: str, told: str, reach: Reach, databases: Databases
+) -> None:
+    test = reach(name, "test")
+    other = databases(test.database.kind, "other")
+    other.rebuild()
+    names = {"other": other.name, "here": test.name}
+    refusal = test.refusal(statement.format(**names), isolation_level="AUTOCOMMIT")
+    assert refusal.startswith(f"Refused to {told.format(**names)}")
+    assert other.relations() == {"users", "orders", "audit", "everybody"}
+
+
+def test_in_a_test_database_everything_may_be_destroyed(driver: str, reach: Reach) -> None:
+    test = reach(driver, "test")
+    test.send("DROP VIEW everybody", "TRUNCATE TABLE users", "ALTER TABLE users DROP COLUMN email", "DROP TABLE users")
+    metadata = MetaData()
+    Table("orders", metadata, Column("id", Integer))
+    test.do(metadata.drop_all)
+    assert test.database.relations() == {"audit"}
+
+
+def test_a_test_database_is_dropped_from_wherever(driver: str, reach: Reach) -> None:
+    kept = reach(driver)
+    name = f"test_engineroom_{secrets.token_hex(4)}"
+    kept.send(f"CREATE DATABASE {name}", isolation_level="AUTOCOMMIT")
+    kept.send(f"DROP DATABASE {name}", isolation_level="AUTOCOMMIT")
+
+
+@pytest.mark.parametrize("name", MARIADB)
+def test_a_connection_in_no_database_destroys_in_a_test_database_alone(
+    name: str, reach: Reach, databases: Databases
+) -> None:
+    kept = reach(name)
+    nowhere = reach(name, url=kept.url.set(database=""))
+    test = databases("mariadb", "test")
+    test.rebuild()
+    assert nowhere.refusal(f"DROP TABLE {kept.name}.users").startswith(f"Refused to drop table {kept.name}.users in ")
+    nowhere.send(f"DROP TABLE {test.name}.orders")
+    assert "orders" not in test.relations()
+    with pytest.raises((DestructiveOperationError, DBAPIError)):
+        nowhere.send("TRUNCATE users")
+    with pytest.raises((DestructiveOperationError, DBAPIError)):
+        nowhere.send("DROP TABLE users")
+
+
+@pytest.mark.parametrize("name", MARIADB)
+def test_a_schema_of_mariadb_is_a_database(name: str, reach: Reach, databases: Databases) -> None:
+    other = databases("mariadb", "other")
+    other.rebuild()
+    test = reach(name, "test")
+    elsewhere = MetaData(schema=other.name)
+    table = Table("users", elsewhere, Column("id", Integer))
+    told = f"drop table {other.name}.users in database {other.name} on "
+    for body in (elsewhere.drop_all, table.drop):
+        with pytest.raises(DestructiveOperationError, match=told):
+            test.do(body)
+    plain = MetaData()
+    Table("users", plain, Column("id", Integer))
+    with pytest.raises(DestructiveOperationError, match=told):
+        test.do(plain.drop_all, schema_translate_map={None: other.name})
+    with pytest.raises(DestructiveOperationError, match=f"drop schema {other.name}|drop database {other.name}"):
+        test.do(lambda connection: connection.execute(DropSchema(other.name)) and None)
+    assert "users" in other.relations()
+
+
+# --- what a connection may drop in a database that is not disposable
+
+
+def test_a_temporary_table_is_dropped_also_where_it_hides_a_real_one(kept: Any) -> None:
+    drop = "DROP TEMPORARY TABLE users" if kept.database.kind == "mariadb" else "DROP TABLE pg_temp.users"
+    kept.send("CREATE TEMPORARY TABLE scratch (id int)", "DROP TABLE scratch")
+    kept.send("CREATE TEMPORARY TABLE users (id int)", "TRUNCATE TABLE users", "DROP TABLE users")
+    kept.send("CREATE TEMPORARY TABLE users (id int)", drop)
+    refusal = kept.refusal("CREATE TEMPORARY TABLE users (id int)", "DROP TABLE users", "DROP TABLE users")
+    assert refusal.startswith("Refused to drop table users in ")
+    assert "drop tables users, orders" in kept.refusal(
+        "CREATE TEMPORARY TABLE users (id int)", "DROP TABLE users, orders"
+    )
+    assert "users" in kept.database.relations()
+
+
+@pytest.mark.parametrize("name", MARIADB)
+def test_a_temporary_table_of_mariadb_hides_nothing_from_rename_and_replace(name: str, reach: Reach) -> None:
+    kept = reach(name)
+    shadow = "CREATE TEMPORARY TABLE users (id int)"
+    assert "replace table users" in kept.refusal(shadow, "CREATE OR REPLACE TABLE users (id int)")
+    kept.send("DROP TEMPORARY TABLE IF EXISTS users")
+    assert "drop view everybody" in kept.refusal("CREATE TEMPORARY TABLE everybody (id int)", "DROP VIEW everybody")
+
+
+def test_a_temporary_table_of_the_metadata_is_dropped(kept: Any) -> None:
+    metadata = MetaData()
+    scratch = Table("scratch", metadata, Column("id", Integer), prefixes=["TEMPORARY"])
+
+    def body(connection: Connection) -> None:
+        scratch.create(connection, checkfirst=False)
+        metadata.drop_all(connection, checkfirst=False)
+
+    kept.do(body)
+
+
+CREATIONS = {
+    "plainly": "CREATE TABLE mine (id int)",
+    "if it is not there": "create table if not exists mine (id int)",
+    "with a comment before": "/* by the importer */ CREATE TABLE mine (id int)",
+    "from a query": "CREATE TABLE mine AS SELECT id FROM users",
+    "like another": {"postgresql": "CREATE TABLE mine (LIKE users)", "mariadb": "CREATE TABLE mine LIKE users"},
+    "by a quoted name": {"postgresql": 'CREATE TABLE "mine" (id int)', "mariadb": "CREATE TABLE `mine` (id int)"},
+    "in a schema": {"postgresql": "CREATE TABLE public.mine (id int)", "mariadb": "CREATE TABLE {name}.mine (id int)"},
+}
+
+
+@pytest.mark.parametrize("creation", CREATIONS.values(), ids=CREATIONS)
+def test_a_table_that_the_connection_itself_created_is_dropped(creation: str | dict[str, str], kept: Any) -> None:
+    statement = creation if isinstance(creation, str) else creation[kept.database.kind].format(name=kept.name)
+    kept.send(statement, "TRUNCATE TABLE mine", "INSERT INTO mine (id) VALUES (1)", "DROP TABLE mine")
+    assert "mine" not in kept.database.relations()
+
+
+def test_a_table_of_ones_own_is_dropped_after_the_commit_and_by_metadata_too(kept: Any) -> None:
+    metadata = MetaData()
+    Table("mine", metadata, Column("id", Integer))
+    Table("mine_too", metadata, Column("id", Integer))
+
+    def body(connection: Connection) -> None:
+        metadata.create_all(connection)
+        connection.commit()
+        metadata.drop_all(connection)
+        connection.commit()
+        metadata.create_all(connection)
+        connection.commit()
+        connection.execute(text("ALTER TABLE mine DROP COLUMN id, ADD COLUMN a int"))
+        connection.execute(text("ALTER TABLE mine RENAME TO renamed"))
+
+    kept.do(body)
+    assert "drop table renamed" in kept.refusal("DROP TABLE renamed")
+
+
+def test_after_the_return_to_the_pool_it_is_like_any_other_table(driver: str, reach: Reach) -> None:
+    kept = reach(driver, pool_size=1, max_overflow=0)
+    kept.send("CREATE TABLE mine (id int)")
+    assert "drop table mine" in kept.refusal("DROP TABLE mine")
+
+
+def test_another_connection_of_the_same_engine_does_not_drop_it(kept: Any) -> None:
+    def outer(connection: Connection) -> None:
+        connection.execute(text("CREATE TABLE mine (id int)"))
+        connection.commit()
+        with connection.engine.connect() as another, pytest.raises(DestructiveOperationError, match="drop table mine"):
+            another.execute(text("DROP TABLE mine"))
+        connection.execute(text("DROP TABLE mine"))
+
+    kept.do(outer)
+
+
+def test_a_creation_that_met_a_table_makes_it_nobodys_own(kept: Any) -> None:
+    assert "drop table users" in kept.refusal("CREATE TABLE IF NOT EXISTS users (id int)", "DROP TABLE users")
+    assert "drop table users" in kept.refusal("CREATE TABLE if not exists Users (id int)", "DROP TABLE users")
+
+
+def test_a_table_that_somebody_else_made_under_the_name_of_ones_own_is_not_dropped(kept: Any) -> None:
+    def body(connection: Connection) -> None:
+        connection.execute(text("CREATE TABLE mine (id int)"))
+        connection.execute(text("DROP TABLE mine"))
+        connection.commit()
+        kept.database.send("CREATE TABLE mine (id int)")
+        connection.execute(text("DROP TABLE mine"))
+
+    with pytest.raises(DestructiveOperationError, match="drop table mine"):
+        kept.do(body)
+
+
+def test_a_creation_that_failed_or_was_rolled_back_leaves_nothing_behind(kept: Any) -> None:
+    def body(connection: Connection) -> None:
+        with pytest.raises(DBAPIError):
+            connection.execute(text("CREATE TABLE mine (id no_such_type)"))
+        connection.rollback()
+        if kept.is_postgresql:
+            connection.execute(text("CREATE TABLE mine (id int)"))
+            connection.rollback()
+        kept.database.send("CREATE TABLE mine (id int)")
+        connection.execute(text("DROP TABLE mine"))
+
+    with pytest.raises(DestructiveOperationError, match="drop table mine"):
+        kept.do(body)
+
+
+@pytest.mark.parametrize("name", MARIADB)
+def test_on_mariadb_a_name_that_differs_in_letter_case_is_another_table(name: str, reach: Reach) -> None:
+    kept = reach(name)
+    if kept.send("SELECT @@lower_case_table_names") != [(0,)]:
+        pytest.skip("this server folds the names of tables")
+
+    def body(connection: Connection) -> None:
+        connection.execute(text("CREATE TABLE Mine (id int)"))
+        kept.database.send("CREATE TABLE mine (id int)")
+        connection.execute(text("DROP TABLE mine"))
+
+    with pytest.raises(DestructiveOperationError, match="drop table mine"):
+        kept.do(body)
+
+
+WITH_A_TABLE_OF_ONES_OWN = {
+    "its partitions": (
+        "CREATE TABLE mine (id int) PARTITION BY RANGE (id)",
+        "ALTER TABLE mine ATTACH PARTITION orders FOR VALUES FROM (0) TO (10)",
+        "DROP TABLE mine",
+    ),
+    "its heirs": ("CREATE TABLE mine (id int)", "ALTER TABLE orders INHERIT mine", "DROP TABLE mine CASCADE"),
+    "the rows of its heirs": ("CREATE TABLE mine (id int)", "ALTER TABLE orders INHERIT mine", "TRUNCATE mine"),
+    "the rows that refer to it": (
+        "CREATE TABLE mine (id int PRIMARY KEY)",
+        "ALTER TABLE orders ADD FOREIGN KEY (id) REFERENCES mine",
+        "TRUNCATE mine CASCADE",
+    ),
+    "its views": ("CREATE TABLE mine (id int)", "CREATE VIEW over_mine AS TABLE mine", "DROP TABLE mine CASCADE"),
+    "what refers to what refers to it": (
+        "CREATE TABLE mine (id int PRIMARY KEY)",
+        "CREATE TABLE mine_too (id int PRIMARY KEY REFERENCES mine)",
+        "ALTER TABLE orders ADD FOREIGN KEY (id) REFERENCES mine_too",
+        "TRUNCATE mine CASCADE",
+    ),
+}
+
+
+@pytest.mark.parametrize("statements", WITH_A_TABLE_OF_ONES_OWN.values(), ids=WITH_A_TABLE_OF_ONES_OWN)
+@pytest.mark.parametrize("name", ["psycopg", "asyncpg"])
+def test_nothing_of_others_goes_with_a_table_of_ones_own(name: str, statements: tuple[str, ...], reach: Reach) -> None:
+    kept = reach(name)
+    kept.refusal(*statements)
+    assert "orders" in kept.database.relations()
+
+
+def test_a_tree_of_ones_own_tables_is_dropped(reach: Reach) -> None:
+    kept = reach("psycopg")
+    kept.send(
+        "CREATE TABLE mine (id int PRIMARY KEY)",
+        "CREATE TABLE mine_too (id int REFERENCES mine)",
+        "TRUNCATE mine CASCADE",
+        "DROP TABLE mine CASCADE",
+        "DROP TABLE mine_too",
+    )
+
+
+@pytest.mark.parametrize("name", ["psycopg", "psycopg2", "pymysql"])
+def test_a_percent_sign_that_the_driver_folds_hides_no_table(name: str, reach: Reach) -> None:
+    kept = reach(name)
+    quote = '"' if kept.is_postgresql else "`"
+    table = f"{quote}a%b{quote}"
+    kept.database.send(f"CREATE TABLE {table.replace('%', '%%')} (id int)")  # the driver folds here too, or not
+    tables = {relation for relation in kept.database.relations() if relation.startswith("a")} - {"audit"}
+    assert len(tables) == 1
+    for written in (table, table.replace("%", "%%")):
+        for options in ({}, {"no_parameters": True}):
+            try:
+                kept.send(f"DROP TABLE IF EXISTS {written}", **options)
+            except (DestructiveOperationError, DBAPIError, TypeError, ValueError):
+                continue
+    assert tables <= kept.database.relations()
+    metadata = MetaData()
+    Table("a%b", metadata, Column("id", Integer))
+    with pytest.raises(DestructiveOperationError):
+        kept.do(lambda connection: metadata.drop_all(connection, checkfirst=False))
+    assert tables <= kept.database.relations()
+
+
+@pytest.fixture
+def restricted(databases: Databases) -> Iterator[tuple[Any, str]]:
+    """Return a MariaDB database, and an account that may drop its tables and see little else."""
+    database = databases("mariadb", "kept")
+    database.rebuild()
+    account = f"er_{secrets.token_hex(4)}"
+    database.send_to_server(f"CREATE USER {account}@'%%' IDENTIFIED BY 'pw'")
+    database.send_to_server(f"CREATE USER {account}@localhost IDENTIFIED BY 'pw'")
+    for host in ("'%%'", "localhost"):
+        database.send_to_server(f"GRANT DROP, CREATE TEMPORARY TABLES ON {database.name}.* TO {account}@{host}")
+    yield database, account
+    for host in ("'%%'", "localhost"):
+        database.send_to_server(f"DROP USER {account}@{host}")
+
+
+def test_an_account_that_sees_little_is_refused_what_it_might_destroy(
+    restricted: tuple[Any, str], reach: Reach
+) -> None:
+    database, account = restricted
+    kept = reach("pymysql", url=database.url.set(username=account, password="pw"))
+    told = kept.refusal("DROP TABLE users")
+    assert "drop table users" in told
+    assert "***" in told
+    kept.send("CREATE TEMPORARY TABLE users (id int)", "DROP TABLE users")
+    assert "users" in database.relations()
+
+
+NAMES_OF_THREE_PARTS = ["DROP TABLE {name}.public.users", "DROP TABLE elsewhere.public.users"]
+
+
+@pytest.mark.parametrize("statement", NAMES_OF_THREE_PARTS)
+def test_a_name_of_three_parts_is_refused(statement: str, reach: Reach) -> None:
+    kept = reach("psycopg")
+    assert "drop table" in kept.refusal(statement.format(name=kept.name))
