@@ -137,7 +137,7 @@ def test_a_plugin_that_makes_an_engine_too_early_gets_none(project: SmallProject
     project.write(early=EARLY, test_a="def test_a(): pass")
     before = project.digest()
     outcome = project.pytest("-p", "early", PYTHONPATH=str(project.root))
-    assert outcome.code not in {0, 1}
+    assert outcome.code != 0
     assert "There is no test database" in outcome.err or "unsafe-test-database" in outcome.err
     assert project.digest() == before
 
