@@ -716,14 +716,50 @@ def test_tests_that_opt_out_build_on_each_other_and_what_follows_starts_from_the
     assert outcome.counts == {"passed": 8}, outcome.out
 
 
-@pytest.mark.parametrize("written", ["'none'", "isolation='off'", "isolated=False", "", "isolation='none', more=1"])
-def test_a_marker_that_means_nothing_is_a_usage_error(lone_shop: SmallProject, written: str) -> None:
-    lone_shop.write(test_a=f"import pytest\n@pytest.mark.engineroom({written})\ndef test_a(): pass")
-    outcome = lone_shop.pytest("-q")
-    assert outcome.code == pytest.ExitCode.USAGE_ERROR
-    assert f"ERROR: engineroom: test_a.py::test_a: the marker engineroom({written}) is not known" in outcome.err
-    assert '@pytest.mark.engineroom(isolation="none")' in outcome.err
-    assert "Traceback" not in outcome.out + outcome.err
+def test_a_marker_that_means_nothing_fails_the_collection(shop: SmallProject) -> None:
+    wrong = ["'none'", "isolation='off'", "isolated=False", "", "isolation='none', more=1"]
+    tests = [f"@pytest.mark.engineroom({text})\ndef test_{number}(): pass" for number, text in enumerate(wrong)]
+    shop.write(
+        test_a="\n".join(["import pytest", *tests, "def test_good(): pass"]),
+        test_b="import pytest\n@pytest.mark.engineroom(isolation='of')\nclass TestAll:\n    def test_a(self): pass",
+    )
+    outcome = shop.pytest()
+    assert outcome.code == pytest.ExitCode.INTERRUPTED or shop.arguments, outcome.out
+    assert outcome.code != 0
+    assert set(outcome.counts) == {"error"}, outcome.out
+    for number, text in enumerate(wrong):
+        line = f"engineroom: test_a.py::test_{number}: the marker engineroom({text}) is not known; @pytest.mark."
+        assert line in outcome.out
+    assert "test_b.py::TestAll::test_a: the marker engineroom(isolation='of') is not known" in outcome.out
+    assert "Traceback" not in outcome.out
+    assert "INTERNALERROR" not in outcome.out
+
+
+def test_a_marker_may_be_added_by_a_conftest(lone_shop: SmallProject) -> None:
+    lone_shop.write(
+        conftest="""
+            import pytest
+
+            def pytest_collection_modifyitems(items):
+                for item in items:
+                    if "steps" in item.name:
+                        item.add_marker(pytest.mark.engineroom(isolation="none"))
+                    if "wrong" in item.name:
+                        item.add_marker(pytest.mark.engineroom(isolation="non"))
+        """,
+        test_a="""
+            from app.db import add, names
+
+            def test_steps_1(): add("one")
+            def test_steps_2(): assert names() == ["seed", "one"]
+            def test_other(): assert names() == ["seed"]
+            def test_wrong(): pass
+        """,
+    )
+    outcome = lone_shop.pytest()
+    assert outcome.failed == {"test_wrong"}
+    assert outcome.counts == {"passed": 3, "error": 1}, outcome.out
+    assert "the marker engineroom(isolation='non') is not known" in outcome.out
 
 
 FIRST_CONNECTIONS = {
@@ -905,11 +941,11 @@ def test_nothing_of_ours_shows_in_the_database(lone_shop: SmallProject) -> None:
     assert outcome.counts == {"passed": 1}, outcome.out
 
 
-def test_each_bind_has_a_schema_and_a_baseline_of_its_own(shop: SmallProject) -> None:
+def test_each_bind_has_a_schema_and_a_baseline_of_its_own(lone_shop: SmallProject) -> None:
     configuration = CONFIGURATION + '\n    [tool.engineroom.binds.stock]\n    schema = "app.stock:metadata"\n'
     configuration += '    seed = "app.stock:fill"\n    [tool.engineroom.binds.bare]\n'
-    shop.write_text("pyproject.toml", configuration)
-    shop.write(
+    lone_shop.write_text("pyproject.toml", configuration)
+    lone_shop.write(
         app__stock="""
             from sqlalchemy import Column, Integer, MetaData, Table, text
             from engineroom import get_engine
@@ -937,7 +973,7 @@ def test_each_bind_has_a_schema_and_a_baseline_of_its_own(shop: SmallProject) ->
                 db.add("new")
         """,
     )
-    assert shop.pytest("-q").counts == {"passed": 4}
+    assert lone_shop.pytest("-q").counts == {"passed": 4}
 
 
 def test_a_second_run_in_the_same_process_starts_from_what_was_built(lone_shop: SmallProject) -> None:

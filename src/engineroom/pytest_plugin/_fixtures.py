@@ -30,7 +30,7 @@ def db_engine() -> Engine:
         def test_the_table_is_there(db_engine):
             assert "users" in inspect(db_engine).get_table_names()
     """
-    from engineroom import get_engine  # noqa: PLC0415
+    from engineroom._engines import get_engine  # noqa: PLC0415
 
     return get_engine()
 
@@ -64,7 +64,7 @@ def async_db_engine() -> AsyncEngine:
             async with async_db_engine.connect() as connection:
                 assert await connection.scalar(text("SELECT 1")) == 1
     """
-    from engineroom import get_async_engine  # noqa: PLC0415
+    from engineroom._engines import get_async_engine  # noqa: PLC0415
 
     return get_async_engine()
 

@@ -46,19 +46,21 @@ class Isolation:
     def __init__(self) -> None:
         """Start without a database."""
         self._baselines: dict[str, Baseline] = {}
-        self._markers: dict[pytest.Item, str] = {}
         self._culprits: dict[str, str] = {}
         self._has_run_a_test = False
         self._is_closed = False
         self._threads: set[threading.Thread] = set()
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         """Refuse markers that mean nothing before any test runs."""
-        for item in items:
-            marker = item.get_closest_marker("engineroom")
-            if marker is not None:
-                self._markers[item] = _read_marker(marker, item)
+        report = yield
+        items = [node for node in report.result or () if isinstance(node, pytest.Item)]
+        problems = [problem for item in items if (problem := _marker_problem(item))]
+        if problems:  # no usage error: xdist takes one in a worker for a fault of its own
+            report.outcome = "failed"
+            report.longrepr = "\n".join(problems)
+        return report
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -66,7 +68,10 @@ class Isolation:
         __tracebackhide__ = True
         self._threads = set(threading.enumerate())
         self._build(item)
-        if self._markers.get(item) != NONE:
+        problem = _marker_problem(item)
+        if problem:  # it was added while the tests were collected
+            pytest.fail(problem, pytrace=False)
+        if _is_isolated(item):
             for path, baseline in self._baselines.items():
                 self._start_from(baseline, path, item)
         self._has_run_a_test = True
@@ -98,7 +103,7 @@ class Isolation:
             return (yield)
         finally:
             self._stop_if_not_built(item.session)
-            if self._markers.get(item) != NONE:
+            if _is_isolated(item):
                 for path, baseline in self._baselines.items():
                     self._undo(baseline, path, item)
 
@@ -189,15 +194,20 @@ class Isolation:
         return [thread for thread in new if thread.is_alive() and DRIVERS_THREAD not in thread.name]
 
 
-def _read_marker(marker: pytest.Mark, item: pytest.Item) -> str:
-    value = marker.kwargs.get("isolation")
-    if marker.args or set(marker.kwargs) != {"isolation"} or value not in {RESTORE, NONE}:
-        written = ", ".join([*map(repr, marker.args), *(f"{name}={each!r}" for name, each in marker.kwargs.items())])
-        raise pytest.UsageError(
-            f"engineroom: {item.nodeid}: the marker engineroom({written}) is not known; "
-            '@pytest.mark.engineroom(isolation="none") leaves what a test commits, isolation="restore" undoes it.'
-        )
-    return str(value)
+def _is_isolated(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("engineroom")
+    return marker is None or marker.kwargs.get("isolation") != NONE
+
+
+def _marker_problem(item: pytest.Item) -> str | None:
+    marker = item.get_closest_marker("engineroom")
+    if marker is None or (not marker.args and marker.kwargs in ({"isolation": RESTORE}, {"isolation": NONE})):
+        return None
+    written = ", ".join([*map(repr, marker.args), *(f"{name}={each!r}" for name, each in marker.kwargs.items())])
+    return (
+        f"engineroom: {item.nodeid}: the marker engineroom({written}) is not known; "
+        '@pytest.mark.engineroom(isolation="none") leaves what a test commits, isolation="restore" undoes it.'
+    )
 
 
 def _tell_culprit(culprit: str) -> LifecycleError:
