@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,7 @@ import engineroom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 DRIVERS = {
     # The name in a test's id: the server, the URL's scheme, whether the engine is async.
@@ -36,7 +38,9 @@ WORLD = (
     "INSERT INTO users VALUES (1, 'a@example.org')",
 )
 RELATIONS = {
-    "postgresql": "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'v') AND relnamespace = 'public'::regnamespace",
+    "postgresql": (
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'v') AND relnamespace = 'public'::regnamespace"
+    ),
     "mariadb": "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
 }
 
@@ -131,17 +135,22 @@ class Reached:
         self.outer: Any = engineroom.guard(creator(self.url, **options))
         self.engine: Engine = self.outer.sync_engine if isinstance(self.outer, AsyncEngine) else self.outer
         self._runner = asyncio.Runner() if self.is_async else None
+        self._blocks: list[Callable[[], AbstractContextManager[object]]] = []
 
     def do(self, body: Callable[[Connection], Any], **execution_options: Any) -> Any:
         """Call a body with a connection in a transaction that is committed; sync code in both worlds."""
         if self._runner is None:
-            with self.engine.connect() as connection:
+            with self._inside(), self.engine.connect() as connection:
                 chosen = connection.execution_options(**execution_options) if execution_options else connection
                 result = body(chosen)
                 connection.commit()
                 return result
 
         async def run() -> Any:
+            with self._inside():
+                return await connect()
+
+        async def connect() -> Any:
             async with self.outer.connect() as connection:
                 chosen: AsyncConnection = connection
                 if execution_options:
@@ -151,6 +160,22 @@ class Reached:
                 return result
 
         return self._runner.run(run())
+
+    @contextmanager
+    def inside(self, block: Callable[[], AbstractContextManager[object]]) -> Iterator[None]:
+        """Have whoever takes a connection from now on enter a block first, in the task that takes it."""
+        self._blocks.append(block)
+        try:
+            yield
+        finally:
+            self._blocks.pop()
+
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for block in self._blocks:
+                stack.enter_context(block())
+            yield
 
     def run(self, make: Callable[[Reached], Any]) -> Any:
         """Await a coroutine in the loop of the engine."""

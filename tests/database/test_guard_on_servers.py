@@ -75,9 +75,9 @@ WAYS: dict[str, Body] = {
     "text": lambda connection: connection.execute(text("DROP TABLE users")),
     "text in small letters with a comment": lambda c: c.execute(text("/* bye */ drop\n-- all\ntable users")),
     "text with a parameter": lambda c: c.execute(text("DROP TABLE users /* :x */"), {"x": 1}),
-    "DDL": lambda connection: connection.execute(DDL("DROP TABLE users")),
+    "DDL": lambda connection: connection.execute(DDL("DROP TABLE users")),  # type: ignore[no-untyped-call]
     "a construct": lambda connection: connection.execute(DropTable(users)),
-    "a table": lambda connection: users.drop(connection),
+    "a table": users.drop,
     "a table without a look first": lambda connection: users.drop(connection, checkfirst=False),
     "metadata": lambda connection: metadata.drop_all(connection, tables=[users]),
     "the driver's SQL": lambda connection: connection.exec_driver_sql("DROP TABLE users"),
@@ -311,7 +311,7 @@ DEALLOCATE fetch_one
 ALTER TABLE users ALTER COLUMN email SET DEFAULT 'drop', ALTER COLUMN email DROP DEFAULT
 ALTER TABLE users ALTER COLUMN email SET NOT NULL, ALTER COLUMN email DROP NOT NULL
 DROP INDEX ix_email
-DO $$ BEGIN IF NOT EXISTS (SELECT 1 FROM pg_type WHERE typname = 'mood') THEN CREATE TYPE mood AS ENUM ('a'); END IF; END $$
+DO $$ BEGIN IF NOT EXISTS (TABLE pg_enum) THEN CREATE TYPE mood AS ENUM ('a'); END IF; END $$
 CREATE OR REPLACE FUNCTION clear_out() RETURNS void LANGUAGE plpgsql AS $f$ BEGIN DROP TABLE users; END $f$
 CREATE OR REPLACE PROCEDURE tidy() LANGUAGE sql AS 'SELECT 1'
 CALL tidy()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 import pytest
@@ -110,5 +109,5 @@ def test_no_text_takes_long(filler: str) -> None:
 def test_the_words_of_the_pattern_are_separated_by_the_same_gap() -> None:
     gaps = [" ", "\n", "/* x */", "-- x\n", " /**/ -- \n\t"]
     for gap in gaps:
-        statement = re.sub(" ", lambda _, gap=gap: gap, "CREATE TABLE IF NOT EXISTS users") + " (id int)"
+        statement = "CREATE TABLE IF NOT EXISTS users".replace(" ", gap) + " (id int)"
         assert created_table(statement, "mysql") == ("users",)

@@ -176,7 +176,7 @@ class ServerWatch:
         """Return permits for all that would be lost, else none; for another database they must name the objects."""
         is_elsewhere = _is_elsewhere(loss, here)
         objects = _qualified(loss) if is_elsewhere else loss.objects
-        found = [self._find_permit(loss, _names_of(name, loss)) for name in objects or [""]]
+        found = [self._find_permit(loss, _names_of(name, loss)) for name in objects] or [self._find_permit(loss, ())]
         permits = [
             permit
             for permit in found
@@ -185,7 +185,13 @@ class ServerWatch:
         return permits if len(permits) == len(found) else []
 
     def _find_permit(self, loss: Destruction, names: Sequence[str]) -> Permit | None:
-        return self.grants.find(loss.operation, names) or self.grants.find(loss.kind, names)
+        """Return a permit for an object by one of its names, or for what has none."""
+        tries = ((word, (name,)) for word in (loss.operation, loss.kind) for name in names)
+        for word, objects in tries if names else ((loss.operation, ()), (loss.kind, ())):
+            permit = self.grants.find(word, objects)
+            if permit is not None:
+                return permit
+        return None
 
     def _refuse(self, refused: Sequence[tuple[Destruction, Refused]], here: Facts) -> DestructiveOperationError:
         elsewhere = [name for loss, _ in refused if _is_elsewhere(loss, here) for name in _qualified(loss)]
@@ -194,9 +200,8 @@ class ServerWatch:
 
 
 def _names_of(name: str, loss: Destruction) -> tuple[str, ...]:
-    """Return the names that an object goes by: a column also by that of its table; nothing where it has no name."""
-    tables = (table.written for table in loss.ask if name.startswith(f"{table.written}."))
-    return (name, *tables) if name else ()
+    """Return the names that an object goes by: a column also by that of its table."""
+    return name, *(table.written for table in loss.ask if name.startswith(f"{table.written}."))
 
 
 def _place_of(loss: Destruction, here: Facts) -> Facts:
