@@ -243,6 +243,14 @@ def test_connect_args_win_over_a_sqlite_url(
     assert not address.switched
 
 
+def test_an_unknown_sqlite_file_still_has_its_backend_and_driver() -> None:
+    for address in (
+        address_of_arguments("sqlite", "aiosqlite", [3], {}),
+        address_of_arguments("sqlite", "aiosqlite", ["file:a.db"], {}),
+    ):
+        assert address == Address("sqlite", "aiosqlite", None, switched=True)
+
+
 @pytest.mark.parametrize("args", [{"database": 3}, {"database": None}, {"async_creator_fn": print}], ids=str)
 def test_connect_args_that_tell_no_file_are_unknown(args: dict[str, Any]) -> None:
     assert address_of(make_url("sqlite+aiosqlite:///test_shop.db"), args).switched
@@ -256,6 +264,7 @@ def test_a_uri_that_was_not_asked_for_is_unknown_since_some_builds_of_sqlite_rea
 def test_the_arguments_of_sqlite3_connect_may_be_positional() -> None:
     arguments = ["file:shop.db?mode=ro", 5.0, 0, "", True, None, 128, True]
     assert address_of_arguments("sqlite", "pysqlite", arguments, {}) == uri_file("shop.db", read_only=True)
+    assert address_of_arguments("sqlite", "pysqlite", arguments[:7], {}).switched
     assert address_of_arguments("sqlite", "pysqlite", [], {}).switched
 
 
@@ -415,6 +424,14 @@ SWITCHING_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
 def test_arguments_that_leave_the_database_open_give_an_unknown_one(url: str, connect_args: dict[str, Any]) -> None:
     address = address_of(make_url(url), connect_args)
     assert (address.database, address.switched) == (None, True)
+    assert address.backend == url.partition(":")[0].partition("+")[0]
+    assert address.driver in {url.partition(":")[0].partition("+")[2], "psycopg", "psycopg2"}
+    assert address.uri is False
+
+
+def test_what_is_dialled_is_known_though_the_database_is_not() -> None:
+    address = address_of(make_url("postgresql+psycopg2://db/test_a?database=shop&service=x"))
+    assert (address.hosts, address.service, address.switched) == (("db",), True, True)
 
 
 def test_connect_args_win_over_a_server_url() -> None:
@@ -445,6 +462,39 @@ def test_a_connection_string_is_unfolded(driver: str, dsn: str, database: str, h
     assert (address.database, address.hosts) == (database, hosts)
     key = "conninfo" if driver == "psycopg" else "dsn"
     assert address_of_arguments("postgresql", driver, [], {key: dsn}) == address
+
+
+def test_an_unknown_driver_is_unknown_to_its_arguments_too() -> None:
+    assert address_of_arguments("oracle", "oracledb", ["x"], {}) == Address("oracle", "oracledb", None, switched=True)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_only_the_first_argument_is_a_connection_string(driver: str) -> None:
+    assert address_of_arguments("postgresql", driver, ["dbname=shop", object], {}).database == "shop"
+
+
+def test_the_user_of_a_connection_string_names_the_database_where_nothing_else_does() -> None:
+    for driver, dsn in (
+        ("psycopg", "postgresql://app:pw@h"),
+        ("psycopg", "user=app"),
+        ("asyncpg", "postgres://app:p:w@h"),
+    ):
+        assert address_of_arguments("postgresql", driver, [dsn], {}, {}).database == "app"
+
+
+def test_an_empty_name_is_not_filled_in_from_the_process_environment() -> None:
+    address = address_of_arguments("postgresql", "psycopg", [], {"dbname": "", "user": "app"}, {"PGDATABASE": "test_a"})
+    assert address.switched
+
+
+def test_a_url_without_its_driver_names_the_user_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = make_url("postgresql+psycopg://app@h")
+
+    def refuse(*_args: object) -> None:
+        raise ImportError
+
+    monkeypatch.setattr(url.get_dialect(), "create_connect_args", refuse)
+    assert address_of(url, environ={}).database == "app"
 
 
 def test_keywords_win_over_a_connection_string() -> None:
@@ -647,6 +697,7 @@ TWINS = {
     "postgresql+asyncpg:///other?database=shop": "postgresql+asyncpg:///other?database=test_shop",
     "postgresql+psycopg2:///?dsn=dbname%3Dshop": "postgresql+psycopg2:///test_shop?dsn=dbname%3Dshop",
     "mysql+pymysql://root@localhost/shop?charset=utf8mb4": "mysql+pymysql://root@localhost/test_shop?charset=utf8mb4",
+    "mysql+aiomysql://localhost/other?db=shop": "mysql+aiomysql://localhost/other?db=test_shop",
     "mysql+pymysql://localhost/other?database=shop": "mysql+pymysql://localhost/other?database=test_shop",
     "mariadb+aiomysql://localhost/shop": "mariadb+aiomysql://localhost/test_shop",
     "postgresql+psycopg://localhost/test_results": "postgresql+psycopg://localhost/test_test_results",
@@ -690,6 +741,35 @@ def test_a_long_name_is_shortened_with_a_hash_in_the_twin() -> None:
     names = {str(twin_of(url).database) for url in (one, two)}
     assert len(names) == 2
     assert all(len(name) <= 63 and name.startswith("test_xxx") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("backend", "length"), [("postgresql", 63), ("postgres", 63), ("mysql", 64), ("mariadb", 64), ("other", 63)]
+)
+def test_a_name_of_the_length_that_the_server_takes_is_left_alone(backend: str, length: int) -> None:
+    assert fit_name("x" * length, backend) == "x" * length
+    longer = fit_name("x" * (length + 1), backend)
+    assert len(longer) == length
+    assert longer[:-12] == "x" * (length - 13) + "_"
+
+
+def test_letters_count_on_mysql_and_bytes_on_postgresql() -> None:
+    assert fit_name("ü" * 64, "mysql") == "ü" * 64
+    assert len(fit_name("ü" * 32, "postgresql").encode()) <= 63
+    assert fit_name("\udcff" * 99, "postgresql").startswith("\udcff")
+
+
+def test_the_error_about_a_twin_says_what_to_do() -> None:
+    with pytest.raises(InvalidSettingError) as caught:
+        twin_of(make_url("mysql+pymysql://localhost"))
+    assert str(caught.value).splitlines() == [
+        "The database URL has no test twin.",
+        "",
+        "Why: it does not tell which database of a server it reaches in the end.",
+        "Fix: - name the database in the path of the URL, or",
+        "     - set TEST_DATABASE_URL to the URL of a test database.",
+        "Ref: invalid-setting",
+    ]
 
 
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=100)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import string
 import tomllib
 from importlib import import_module
 from importlib.util import find_spec
@@ -18,7 +19,15 @@ from sqlalchemy.engine import URL, make_url
 
 from engineroom._address import address_of
 from engineroom._drivers import ASYNC_TWINS, DISTRIBUTIONS, SYNC_TWINS, DriverChoice, async_twin, sync_twin
-from engineroom._drivers.options import DRIVER_OPTIONS, LIBPQ_KEYS, MYSQL_KEYS, Option
+from engineroom._drivers.options import (
+    DRIVER_OPTIONS,
+    LIBPQ_KEYS,
+    MYSQL_KEYS,
+    SSL_MODES,
+    Option,
+    Untranslatable,
+    translate,
+)
 from engineroom.errors import InvalidSettingError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -231,6 +240,9 @@ TO_ASYNCPG: dict[str, tuple[str, dict[str, Any]]] = {
         {"dsn": "postgresql://?sslcrl=%2Fr&ssl_min_protocol_version=TLSv1.3"},
     ),
     "sslmode=verify-full&sslrootcert=system": ("", {"ssl": True}),
+    "ssl=require&sslrootcert=system": ("", {"ssl": True}),
+    "host=a,b&port=1&port=2": ("host=a,b&port=1&port=2", {}),
+    "connect_timeout=1": ("", {"timeout": 1.0}),
     "sslnegotiation=direct&sslmode=require": ("ssl=require", {"direct_tls": True}),
     "sslnegotiation=postgres": ("", {"direct_tls": False}),
     "client_encoding=UTF8": ("", {}),
@@ -250,6 +262,8 @@ FROM_ASYNCPG: dict[str, tuple[str, dict[str, Any]]] = {
     "statement_cache_size=10&max_cached_statement_lifetime=5&max_cacheable_statement_size=9": ("", {}),
     "direct_tls=true": ("sslmode=require&sslnegotiation=direct", {}),
     "direct_tls=true&ssl=verify-full": ("sslnegotiation=direct&sslmode=verify-full", {}),
+    "direct_tls=true&sslmode=verify-ca": ("sslnegotiation=direct&sslmode=verify-ca", {}),
+    "timeout=0.5": ("connect_timeout=1", {}),
     "direct_tls=false": ("sslnegotiation=postgres", {}),
 }
 OWN_ASYNCPG: dict[str, tuple[str, dict[str, Any]]] = {
@@ -339,6 +353,7 @@ NOT_FOR_ASYNCPG = {
     "sslmode=geheim": "sslmode",
     "connect_timeout=geheim": "connect_timeout",
     "hostaddr=10.0.0.7&sslmode=verify-full": "hostaddr",
+    "hostaddr=10.0.0.7&ssl=verify-full": "hostaddr",
     "sslmode=require&sslmode=disable": "sslmode",
     "sslmode=require&ssl=disable": "ssl",
     "dbname=a&database=b": "database",
@@ -415,6 +430,7 @@ MYSQL: dict[tuple[str, str, str], tuple[str, str]] = {
     ("", "aiomysql", "database=shop"): ("", "database"),
     ("", "aiomysql", "read_default_file=/x"): ("", "read_default_file"),
     ("mysqldb", "aiomysql", "passwd=geheim"): ("", "passwd"),
+    ("", "aiomysql", "passwd=geheim"): ("", "passwd"),
     ("mysqldb", "aiomysql", "ssl_mode=REQUIRED"): ("", "ssl_mode"),
 }
 
@@ -445,6 +461,8 @@ def test_a_socket_beside_a_host_means_another_server_to_mysqldb(drivername: str)
     url = make_url(f"{drivername}://db.example.org/shop?unix_socket=/run/my.sock")
     with pytest.raises(InvalidSettingError, match="The option unix_socket of"):
         async_twin(url, is_installed={"aiomysql"}.__contains__)
+    by_query = url.update_query_dict({"host": "localhost"})
+    assert async_twin(by_query, is_installed={"aiomysql"}.__contains__).url.query == by_query.query
     for host in ("localhost", ""):
         choice = async_twin(url.set(host=host), is_installed={"aiomysql"}.__contains__)
         assert choice.url == url.set(host=host, drivername="mysql+aiomysql")
@@ -491,12 +509,118 @@ def test_the_options_that_mysqls_drivers_share_are_named_alike() -> None:
         assert all(DRIVER_OPTIONS[driver][key] == Option() for key in MYSQL_KEYS)
 
 
+# --- messages -----------------------------------------------------------------------------------------------------
+
+MESSAGES = {
+    "a driver is missing": (
+        async_twin,
+        "sqlite:///shop.db",
+        frozenset[str](),
+        [
+            "The driver aiosqlite is not installed.",
+            "",
+            "Why: an async engine of sqlite:///shop.db needs aiosqlite, and it cannot be imported.",
+            "Fix: install it: pip install aiosqlite.",
+            "Ref: missing-dependency",
+        ],
+    ),
+    "two drivers are missing": (
+        sync_twin,
+        "postgresql+asyncpg://app:pw@db/shop?password=pw",
+        frozenset({"asyncpg"}),
+        [
+            "The driver psycopg or psycopg2 is not installed.",
+            "",
+            (
+                "Why: a sync engine of postgresql+asyncpg://app:***@db/shop needs psycopg or psycopg2, "
+                "and none of them can be imported."
+            ),
+            'Fix: - install it: pip install "engineroom[psycopg]", or',
+            '     - install it: pip install "engineroom[psycopg2]".',
+            "Ref: missing-dependency",
+        ],
+    ),
+    "an option for libpq alone": (
+        async_twin,
+        "postgresql+psycopg2://app:pw@db/shop?channel_binding=require",
+        frozenset({"asyncpg"}),
+        [
+            "The option channel_binding of the database URL cannot be used with asyncpg.",
+            "",
+            (
+                "Why: an async engine of postgresql+psycopg2://app:***@db/shop uses asyncpg, "
+                "and it cannot bind the login to the TLS channel."
+            ),
+            "Fix: - take channel_binding out of the database URL, or",
+            '     - use one driver for both kinds of engine: pip install "engineroom[psycopg]", and postgresql+psycopg://.',
+            "Ref: invalid-setting",
+        ],
+    ),
+    "an option for pymysql alone": (
+        async_twin,
+        "mysql+pymysql://db/shop?ssl_ca=/ca.pem",
+        frozenset({"aiomysql"}),
+        [
+            "The option ssl_ca of the database URL cannot be used with aiomysql.",
+            "",
+            (
+                "Why: an async engine of mysql+pymysql://db/shop uses aiomysql, "
+                "and it takes only an ssl.SSLContext, which cannot stand in a URL."
+            ),
+            "Fix: take ssl_ca out of the database URL.",
+            "Ref: invalid-setting",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("twin", "url", "installed", "lines"), MESSAGES.values(), ids=MESSAGES)
+def test_a_message_tells_what_happened_why_and_what_to_do(
+    twin: Twin, url: str, installed: frozenset[str], lines: list[str]
+) -> None:
+    with pytest.raises((MissingDependencyError, InvalidSettingError)) as caught:
+        choose(twin, url, installed)
+    assert str(caught.value).splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "query", "reason"),
+    [
+        ("psycopg2", "asyncpg", "unknown=1", "engineroom does not know what it calls this option"),
+        ("psycopg2", "asyncpg", "sslmode=require&ssl=disable", "another option of the URL says something else"),
+        ("psycopg2", "asyncpg", "sslmode=require&sslmode=disable", "it is given more than once"),
+        ("psycopg2", "asyncpg", "sslmode=x", f"it takes one of {', '.join(SSL_MODES)}"),
+        ("psycopg2", "asyncpg", "connect_timeout=x", "it takes a number"),
+        ("psycopg2", "asyncpg", "requirepeer=x", "it has no such option"),
+        (
+            "psycopg2",
+            "asyncpg",
+            "hostaddr=10.0.0.7&sslmode=verify-full",
+            "it would compare the server's certificate with the numeric address",
+        ),
+        ("pymysql", "aiomysql", "read_default_file=/x", "for aiomysql alone the file wins over the URL"),
+        (
+            "pymysql",
+            "aiomysql",
+            "db=x",
+            "the drivers differ in what they make of it; the path of the URL is clear to all",
+        ),
+        ("mysqldb", "aiomysql", "unix_socket=/x", "it would dial the socket, while mysqldb dials the host"),
+    ],
+)
+def test_the_reason_tells_what_is_in_the_way(source: str, target: str, query: str, reason: str) -> None:
+    with pytest.raises(Untranslatable) as caught:
+        translate(make_url(f"x://h/?{query}").query, source, target, host="h")
+    assert (caught.value.reason, str(caught.value)) == (reason, reason)
+
+
 # --- secrets ------------------------------------------------------------------------------------------------------
 
 
 def test_a_choice_shows_no_secret() -> None:
     choice = choose(async_twin, "postgresql+psycopg2://app:geheim@h/shop?sslpassword=geheim&password=geheim")
     assert "geheim" not in repr(choice)
+    assert repr(choice) == "DriverChoice('postgresql+asyncpg://app:***@h/shop?password=***')"
     assert "geheim" in str(choice.connect_args)
 
 
@@ -604,7 +728,7 @@ def test_choosing_again_changes_nothing(drivername: str, query: dict[str, str], 
 @settings(deadline=None)
 @given(
     postgresql | mysql,
-    st.text(min_size=8, max_size=12).filter(str.isalnum),
+    st.text(string.ascii_letters + string.digits, min_size=8, max_size=12),
     queries,
     st.sampled_from([sync_twin, async_twin]),
 )

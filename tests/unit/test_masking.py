@@ -143,6 +143,28 @@ def test_a_port_is_shown(port: int) -> None:
     assert mask_url(URL.create("postgresql", host="db", port=port)) == f"postgresql://db:{port}"
 
 
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        (URL.create("postgresql", "app", "pw", database="a@b"), "postgresql://***"),
+        (URL.create("postgresql", "app", "pw", host="h", query={"host": "a@b"}), "postgresql://***"),
+        (URL.create("postgresql", "app", host="h", query={"host": "a@b"}), "postgresql://app@h?host=***"),
+        (URL.create("postgresql", database="a@b"), "postgresql://***"),
+        (URL.create("sqlite", "app", database="a@b"), "sqlite://***"),
+        (URL.create("sqlite", password="pw", database="a@b"), "sqlite://***"),
+        (URL.create("sqlite", host="h", database="a@b"), "sqlite://***"),
+        (URL.create("sqlite", database="a@b"), "sqlite:///a@b"),
+        (URL.create("sqlite", database="a?b?geheim"), "sqlite:///a?***"),
+        (URL.create("postgresql", "an app+", host="h"), "postgresql://an app+@h"),
+        (URL.create("postgresql", "Käse", host="h"), "postgresql://K%C3%A4se@h"),
+        (URL.create("postgresql", host="h", database="Käse"), "postgresql://h/Käse"),
+    ],
+    ids=repr,
+)
+def test_each_part_is_judged_by_itself(url: URL, text: str) -> None:
+    assert mask_url(url) == text
+
+
 def test_a_url_cannot_forge_a_line_of_a_message() -> None:
     masked = mask_url(URL.create("postgresql", database="sh\x1b[1mop\n\nFix: x", query={"host": "a\rb"}))
     assert masked == r"postgresql:///sh\x1b[1mop\n\nFix: x?host=a\rb"

@@ -149,7 +149,7 @@ def test_a_pattern_is_matched_case_sensitively_on_every_system() -> None:
 
 
 def test_one_string_is_no_list_of_patterns() -> None:
-    with pytest.raises(TypeError, match="sequence of patterns"):
+    with pytest.raises(TypeError, match=r"^test_names is a sequence of patterns, not one string\.$"):
         judge(Facts("postgresql", "shop"), "test_*")
 
 
@@ -169,6 +169,20 @@ def test_postgresql_cuts_bytes_not_letters() -> None:
 def test_a_name_of_exactly_the_length_that_postgresql_takes_is_whole() -> None:
     assert judge(Facts("postgresql", "x" * 58 + "_test"), EITHER_PATTERN)
     assert not judge(Facts("postgresql", "x" * 59 + "_test"), EITHER_PATTERN)
+
+
+def test_a_letter_that_postgresql_would_cut_in_the_middle_is_no_error() -> None:
+    assert judge(Facts("postgresql", "test_" + "x" * 57 + "ü")).disposable
+    assert judge(Facts("postgresql", "test_\udcff")).disposable
+
+
+@pytest.mark.parametrize("facts", [Facts("postgresql", None), Facts("sqlite", ""), Facts("oracle", None)])
+def test_a_database_without_a_known_name_has_none_in_the_verdict(facts: Facts) -> None:
+    assert judge(facts).database == ""
+
+
+def test_a_name_that_can_be_printed_is_shown_as_it_is() -> None:
+    assert '"Käse & Brötchen\'s"' in judge(Facts("postgresql", "Käse & Brötchen's")).reason
 
 
 def test_a_verdict_is_as_true_as_its_database_is_disposable() -> None:

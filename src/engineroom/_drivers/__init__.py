@@ -236,9 +236,8 @@ def _install_line(driver: str) -> str:
 
 
 def _invalid(url: URL, engine: str, driver: str, failure: Untranslatable) -> InvalidSettingError:
-    others = "install psycopg, which serves both: " if url.get_backend_name() == "postgresql" else ""
     fix = [f"take {failure.shown_key} out of the database URL"]
-    if others and driver == "asyncpg":
+    if driver == "asyncpg":
         fix.append(f"use one driver for both kinds of engine: {_install_line('psycopg')}, and postgresql+psycopg://")
     return InvalidSettingError(
         f"The option {failure.shown_key} of the database URL cannot be used with {driver}.",
