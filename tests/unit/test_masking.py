@@ -117,9 +117,7 @@ def test_a_text_that_is_no_url_shows_nothing(text: str) -> None:
     assert SECRET not in mask_url(text)
 
 
-@pytest.mark.parametrize(
-    "thing", [None, 3, b"postgresql://app:geheim@localhost", object(), ["geheim"], {"a": 1}], ids=repr
-)
+@pytest.mark.parametrize("thing", [None, 3, b"postgresql://app:geheim@localhost", 3.5, ["geheim"], {"a": 1}], ids=repr)
 def test_what_is_not_even_a_text_shows_nothing(thing: Any) -> None:
     assert mask_url(thing) == MASK
 
