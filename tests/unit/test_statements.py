@@ -366,6 +366,92 @@ def test_what_nobody_thought_of_passes_where_nothing_destructive_is_said(sql: st
     assert judge_text(sql, dialect) == ()
 
 
+VERBS: dict[Dialect, str] = {
+    "postgresql": """( ABORT ANALYZE ANALYSE BEGIN CALL CHECKPOINT CLOSE CLUSTER COMMENT COMMIT COPY CREATE DEALLOCATE
+        DECLARE DELETE DISCARD END EXECUTE EXPLAIN FETCH GRANT IMPORT INSERT LISTEN LOAD LOCK MERGE MOVE NOTIFY PREPARE
+        REFRESH REINDEX RELEASE RESET REVOKE ROLLBACK SAVEPOINT SECURITY SELECT SET SHOW START TABLE UNLISTEN UPDATE
+        VACUUM VALUES WITH""",
+    "mysql": """( ANALYZE BACKUP BINLOG CACHE CALL CHANGE CHECK CHECKSUM COMMIT CREATE DEALLOCATE DELETE DESC DESCRIBE
+        DO EXECUTE EXPLAIN FLUSH GET GRANT HANDLER HELP IMPORT INSERT INSTALL KILL LOAD LOCK OPTIMIZE PURGE RELEASE REPAIR
+        REPLACE RESET RESIGNAL REVOKE ROLLBACK SAVEPOINT SELECT SET SHOW SHUTDOWN SIGNAL START STOP TABLE UNINSTALL
+        UNLOCK UPDATE USE VALUES WITH XA""",
+    "sqlite": """( ANALYZE ATTACH BEGIN COMMIT CREATE DELETE DETACH END EXPLAIN INSERT PRAGMA REINDEX RELEASE REPLACE
+        ROLLBACK SAVEPOINT SELECT UPDATE VACUUM VALUES WITH""",
+}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "verb"), [(dialect, verb) for dialect, verbs in VERBS.items() for verb in verbs.split()]
+)
+def test_a_verb_that_cannot_destroy_may_hold_any_word(dialect: Dialect, verb: str) -> None:
+    end = ")" if verb == "(" else ""
+    assert judge_text(f"{verb} a.b drop, rename{end}; SELECT 1", dialect) == ()
+
+
+ALTERED: dict[Dialect, str] = {
+    "postgresql": """ACCESS METHOD,AGGREGATE,COLLATION,CONSTRAINT,CONVERSION,DEFAULT PRIVILEGES,EVENT TRIGGER,
+        FOREIGN DATA WRAPPER,FUNCTION,GROUP,LANGUAGE,LARGE OBJECT,OPERATOR,OPERATOR CLASS,OPERATOR FAMILY,POLICY,
+        PROCEDURAL LANGUAGE,PROCEDURE,PUBLICATION,ROLE,ROUTINE,RULE,SERVER,STATISTICS,SUBSCRIPTION,SYSTEM,TABLESPACE,
+        TEXT SEARCH CONFIGURATION,TEXT SEARCH DICTIONARY,TEXT SEARCH PARSER,TEXT SEARCH TEMPLATE,TRIGGER,USER,
+        USER MAPPING""",
+    "mysql": """ALGORITHM,DATABASE,DEFINER,EVENT,FUNCTION,INSTANCE,LIBRARY,LOGFILE GROUP,PACKAGE,PROCEDURE,
+        RESOURCE GROUP,SCHEMA,SEQUENCE,SERVER,SQL,USER,VIEW""",
+}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "kind"), [(dialect, kind.strip()) for dialect, kinds in ALTERED.items() for kind in kinds.split(",")]
+)
+def test_what_holds_no_data_may_be_altered_in_any_way(dialect: Dialect, kind: str) -> None:
+    assert judge_text(f"ALTER {kind} a DROP b", dialect) == ()
+    assert judge_text(f"ALTER {kind} a RENAME TO b", dialect) == ()
+
+
+ACTIONS = """ADD ALTER ATTACH CLUSTER DEPENDS DISABLE ENABLE FORCE INHERIT NO NOT OF OPTIONS OWNER REPLICA RESET SET
+UPDATE VALIDATE"""
+
+
+@pytest.mark.parametrize("action", ACTIONS.split())
+def test_an_action_that_cannot_destroy_may_hold_any_word(action: str) -> None:
+    assert judge_text(f"ALTER TABLE a {action} drop, ADD rename int", "postgresql") == ()
+
+
+DROPPED = """ACCESS METHOD,AGGREGATE,COLLATION,CONVERSION,DOMAIN,EVENT TRIGGER,EXTENSION,FOREIGN DATA WRAPPER,
+FOREIGN TABLE,FUNCTION,GROUP,LANGUAGE,MATERIALIZED VIEW,PROCEDURAL LANGUAGE,PROCEDURE,PUBLICATION,ROLE,ROUTINE,SCHEMA,
+SEQUENCE,SERVER,STATISTICS,SUBSCRIPTION,TABLE,TABLESPACE,TEXT SEARCH CONFIGURATION,TEXT SEARCH DICTIONARY,
+TEXT SEARCH PARSER,TEXT SEARCH TEMPLATE,TYPE,USER,VIEW"""
+
+
+@pytest.mark.parametrize("kind", [kind.strip() for kind in DROPPED.split(",")])
+def test_everything_that_persists_is_dropped_by_its_kind(kind: str) -> None:
+    assert str(one(f"DROP {kind} IF EXISTS a")) == f"drop {kind.lower()} a"
+
+
+@pytest.mark.parametrize("kind", ["CAST", "OPERATOR", "OPERATOR CLASS", "OPERATOR FAMILY", "TRANSFORM", "USER MAPPING"])
+def test_what_has_no_plain_name_is_dropped_by_its_kind(kind: str) -> None:
+    assert str(one(f"DROP {kind} FOR a LANGUAGE b")) == f"drop {kind.lower()}"
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("TABLES", "table"),
+        ("SCHEMA", "database"),
+        ("PACKAGE BODY", "package body"),
+        ("LOGFILE GROUP", "logfile group"),
+        ("LIBRARY", "library"),
+        ("CATALOG", "catalog"),
+    ],
+)
+def test_the_kinds_of_mysql_go_by_one_name_each(words: str, kind: str) -> None:
+    assert str(one(f"DROP {words} a", "mysql")) == f"drop {kind} a"
+
+
+@pytest.mark.parametrize("kept", ["CHECK", "CONSTRAINT", "FOREIGN KEY", "INDEX", "KEY", "PRIMARY KEY"])
+def test_what_mysql_may_drop_of_a_table(kept: str) -> None:
+    assert judge_text(f"ALTER TABLE a DROP {kept} b", "mysql") == ()
+
+
 def test_computed_text_inside_computed_text_ends_somewhere() -> None:
     sql = "DROP TABLE a"
     for _ in range(9):
