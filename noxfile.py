@@ -56,6 +56,13 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure what the guard costs on statements that destroy nothing, and write the figures to benchmarks/results."""
+    install(session, "tests")
+    session.run("python", "benchmarks/hot_path.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format."""
     session.install(*nox.project.dependency_groups(PROJECT, "lint"))
