@@ -1,0 +1,66 @@
+"""How a driver's connection is freed whose event loop is closed, so that neither a thread nor a socket is left behind.
+
+The drivers' own ways to close need the loop: aiosqlite 0.22 reports to it, asyncpg 0.32 and aiomysql 0.3 close their
+transport by a callback of it. So the worker is told to stop without a report, and the socket is closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from typing import Any
+
+__all__ = ["let_go"]
+
+
+def let_go(driver_connection: Any) -> None:
+    """Free a connection; it must not be used any more."""
+    if hasattr(driver_connection, "_tx"):  # aiosqlite
+        _stop_worker(driver_connection)
+    elif hasattr(driver_connection, "pgconn"):  # psycopg
+        driver_connection.pgconn.finish()
+    else:
+        # The writer is held until its transport is closing: it warns when it is collected before.
+        writer = getattr(driver_connection, "_writer", None)
+        transport = writer.transport if writer is not None else getattr(driver_connection, "_transport", None)
+        if writer is not None:
+            driver_connection._writer = None  # noqa: SLF001  # aiomysql: how it knows that it is closed
+        with contextlib.suppress(RuntimeError, AttributeError):
+            driver_connection.terminate()  # asyncpg marks itself as closed before it asks the loop
+        _close_socket(transport)
+
+
+def _stop_worker(driver_connection: Any) -> None:
+    from aiosqlite.core import _STOP_RUNNING_SENTINEL  # noqa: PLC0415  # only where aiosqlite is in use
+
+    def close() -> object:
+        driver_connection._running = False  # noqa: SLF001
+        connection, driver_connection._connection = driver_connection._connection, None  # noqa: SLF001
+        if connection is not None:
+            connection.close()
+        return _STOP_RUNNING_SENTINEL
+
+    if driver_connection._thread.is_alive():  # noqa: SLF001
+        driver_connection._tx.put_nowait((_NobodyWaits(), close))  # noqa: SLF001
+    else:  # it could not report to the closed loop, and ended
+        with contextlib.suppress(sqlite3.ProgrammingError):
+            close()
+
+
+class _NobodyWaits:
+    """Stands in for the future that aiosqlite's worker reports to; version 0.22.0 does not take None."""
+
+    def get_loop(self) -> _NobodyWaits:
+        """Return what the worker calls to report."""
+        return self
+
+    def call_soon_threadsafe(self, *_: object) -> None:
+        """Report to nobody."""
+
+
+def _close_socket(transport: Any) -> None:
+    sock = getattr(transport, "_sock", None)
+    if sock is not None:  # a transport of asyncio; it warns when it is collected with a socket
+        sock.close()
+        transport._sock = None  # noqa: SLF001
+        transport._closing = True  # noqa: SLF001
