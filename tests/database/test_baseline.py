@@ -125,7 +125,8 @@ def test_a_restore_brings_everything_back(database: Database, baseline: Baseline
         baseline.restore()
         assert not baseline.is_dirty
         assert database.state() == before
-    assert database.connect().execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with closing(database.connect()) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +331,7 @@ def test_what_nobody_can_reach_any_more_is_freed(database: Database, baseline: B
         circle = Circle(connection)
         if keeper != "nothing":
             sys.last_value = ValueError(circle)
-        del circle, connection
+        del circle
         started = time.monotonic()
         baseline.restore(seconds=0.5)
         assert time.monotonic() - started < 0.5

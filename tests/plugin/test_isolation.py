@@ -165,7 +165,7 @@ def test_whatever_a_test_commits_by_whatever_way_is_undone(shop: SmallProject) -
         for name, body in WAYS_TO_WRITE.items()
     ]
     shop.write(test_ways="\n".join([IMPORTS, *tests, "def test_last(baseline):\n    assert state() == baseline\n"]))
-    outcome = shop.pytest("-q")
+    outcome = shop.pytest("-q", "-W", "ignore:This process:DeprecationWarning")
     assert outcome.counts == {"passed": 2 * len(WAYS_TO_WRITE) + 1}, outcome.out
     assert outcome.code == 0
 
@@ -444,9 +444,18 @@ def test_a_fixture_whose_setup_fails_leaves_nothing(lone_shop: SmallProject) -> 
             def test_two(): assert names() == ["seed"]
             def test_three(broken): pass
             def test_four(): assert names() == ["seed"]
+
+            @pytest.fixture(scope="module")
+            def broken_later():
+                pytest.fail("as expected")
+
+            def test_five(request):
+                add("new")
+                request.getfixturevalue("broken_later")
         """
     )
-    assert lone_shop.pytest("-q").counts == {"passed": 2, "error": 2}
+    outcome = lone_shop.pytest("-q", "-W", "error")
+    assert outcome.counts == {"passed": 2, "error": 2, "failed": 1}, outcome.out
 
 
 LEFT_OVERS = """

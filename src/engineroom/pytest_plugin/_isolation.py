@@ -84,7 +84,12 @@ class Isolation:
         if request.scope == "function":
             return (yield)
         marks = {path: baseline.mark() for path, baseline in self._baselines.items()}
-        result = yield
+        try:
+            result = yield
+        except BaseException:
+            for mark in marks.values():
+                mark.discard()
+            raise
         for path, baseline in self._baselines.items():
             self._push(baseline, fixturedef, marks.get(path))
         self._threads.update(threading.enumerate())

@@ -47,6 +47,11 @@ class Mark(NamedTuple):
     version: int
     image: sqlite3.Connection | None
 
+    def discard(self) -> None:
+        """Close the image, where no layer comes of it."""
+        if self.image is not None:
+            self.image.close()
+
 
 class _Layer(NamedTuple):
     """An image of the whole database, and the fixture whose state it holds; None for the schema and the seed."""
@@ -113,8 +118,7 @@ class Baseline:
                 now = copy_of(self._keeper)
                 self._layers.append(_Layer(owner, rebase(self._layers[-1].image, since.image, now)))
                 now.close()
-        if since.image is not None:
-            since.image.close()
+        since.discard()
 
     def adopt(self, owner: object) -> None:
         """Take the present state into the baseline, until its owner is popped."""
