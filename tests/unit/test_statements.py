@@ -203,6 +203,18 @@ def asked(sql: str, dialect: Dialect = "postgresql") -> list[tuple[str, ...]]:
         ("DROP SEQUENCE a", "mariadb", [("sequence", "a")]),
         ("DROP VIEW IF EXISTS a", "mariadb", [("view", "a")]),
         ("BEGIN; DROP TABLE a", "mariadb", [("table", "a")]),
+        ("DROP TABLE a CASCADE", "mysql", [("table", "a")]),
+        ("ALTER TABLE a DROP b CASCADE", "mysql", [("table", "a")]),
+        ("ALTER TABLE a DROP b RESTRICT", "mysql", [("table", "a")]),
+        ("DROP TABLE a RESTRICT", "postgresql", [("table", "a")]),
+        ("ALTER TABLE a DETACH PARTITION b CONCURRENTLY", "postgresql", [("table", "b")]),
+        ("ALTER TABLE a DETACH PARTITION b FINALIZE", "postgresql", [("table", "b")]),
+        ("ALTER TABLE a DROP CONSTRAINT IF EXISTS b CASCADE", "postgresql", [("constraint", "a", "b")]),
+        ("ALTER FOREIGN TABLE a DROP CONSTRAINT b CASCADE", "postgresql", [("constraint", "a", "b")]),
+        ("DROP TABLE 'a''b'", "sqlite", [("table", "a'b")]),
+        ('DROP TABLE "a""b"', "sqlite", [("table", 'a"b')]),
+        ('DROP TABLE "a""b"', "mysql", [("table", 'a"b')]),
+        ("DROP TABLE `a``b`", "mysql", [("table", "a`b")]),
         ("TRUNCATE TABLE a", "mysql", [("table", "a")]),
         ("ALTER TABLE a DROP b", "mysql", [("table", "a")]),
         ("ALTER TABLE a RENAME b", "mysql", [("table", "a")]),
@@ -233,6 +245,8 @@ def test_what_only_the_catalogue_knows_is_to_be_asked(
         ("ALTER SCHEMA a RENAME TO b", "postgresql"),
         ("DROP TRIGGER a", "mariadb"),
         ("ALTER TABLE a DROP PARTITION p", "mariadb"),
+        ("ALTER TABLE a TRUNCATE PARTITION p", "mariadb"),
+        ("ALTER TABLE a EXCHANGE PARTITION p WITH TABLE b", "mariadb"),
         # What stands behind the name is not understood.
         ("DROP TABLE a b", "postgresql"),
         ("DROP TABLE pg_temp.a b", "postgresql"),
@@ -278,6 +292,10 @@ def test_no_question_is_asked_whose_answer_would_not_hold(sql: str, dialect: Dia
         ("DROP TEMPORARY TABLE a; DROP TABLE A", "mariadb", "drop table A"),
         ("RENAME TABLE a TO b; DROP TABLE b", "mysql", "drop table b"),
         ("ALTER TABLE a RENAME b; DROP TABLE b", "mysql", "drop table b"),
+        ("ALTER TABLE a RENAME TO b; DROP TABLE b", "mysql", "drop table b"),
+        ("ALTER TABLE a RENAME AS b; DROP TABLE b", "mysql", "drop table b"),
+        ("ALTER TABLE a RENAME = b; DROP TABLE b", "mysql", "drop table b"),
+        ("ALTER TABLE x.a RENAME b; DROP TABLE a", "mysql", "drop table a"),
         ("DROP TABLE temp.a; DROP TABLE a", "sqlite", "drop table a"),
         ("ALTER TABLE a RENAME TO b; DROP TABLE b", "sqlite", "drop table b"),
     ],
@@ -304,6 +322,14 @@ def test_a_name_that_the_text_took_before_is_not_asked_about(sql: str, dialect: 
         ("ALTER TABLE a MYSTERY DROP b", "postgresql", "unreadable text"),
         ("MYSTERY DROP a", "postgresql", "unreadable text"),
         ("RENAME TABLE a TO b", "postgresql", "unreadable text"),
+        ("SELECT 1; MYSTERY TRUNCATE a", "postgresql", "unreadable text"),
+        ("SELECT 1; MYSTERY RENAME a", "postgresql", "unreadable text"),
+        ("SELECT 'drop'; MYSTERY DETACH a", "postgresql", "unreadable text"),
+        ("SELECT 1; MYSTERY REASSIGN a", "postgresql", "unreadable text"),
+        ("ALTER DOMAIN a DROP MYSTERY", "postgresql", "drop column a.mystery"),
+        ("DO $$ BEGIN EXECUTE 'DROP ' 'TABLE a'; END $$", "postgresql", "computed statement"),
+        ("DO $$ BEGIN EXECUTE 'DROP ' || 'TABLE a'; END $$", "postgresql", "computed statement"),
+        ("DO LANGUAGE plpython3u $$ $$", "postgresql", "computed statement"),
         ("DROP 'a", "postgresql", "unreadable text"),
         ("DO", "postgresql", "computed statement"),
         ("DO $$ BEGIN END $$ $$ BEGIN END $$", "postgresql", "computed statement"),
@@ -314,6 +340,11 @@ def test_a_name_that_the_text_took_before_is_not_asked_about(sql: str, dialect: 
         ("DROP", "mysql", "unreadable text"),
         ("ALTER TABLE %s DROP b", "mysql", "unreadable text"),
         ("ALTER TABLE %s CHANGE b c int", "mysql", "unreadable text"),
+        ("ALTER TABLE %s EXCHANGE PARTITION p WITH TABLE b", "mysql", "unreadable text"),
+        ("ALTER TABLE %s CONVERT PARTITION p TO TABLE b", "mysql", "unreadable text"),
+        ("ALTER TABLE %s DISCARD TABLESPACE", "mysql", "unreadable text"),
+        ("SELECT 1; MYSTERY TRUNCATE a", "mysql", "unreadable text"),
+        ("SELECT 1; MYSTERY RENAME a", "mysql", "unreadable text"),
         ("ALTER MYSTERY a DROP b", "mysql", "unreadable text"),
         ("ALTER TABLE a MYSTERY DROP b", "mysql", "unreadable text"),
         ("ALTER TABLE a CONVERT MYSTERY b", "mysql", "unreadable text"),
@@ -331,6 +362,7 @@ def test_a_name_that_the_text_took_before_is_not_asked_about(sql: str, dialect: 
         ("DROP TABLE 'a", "mysql", "unreadable text"),
         ("SELECT (1; DROP TABLE a", "mysql", "unreadable text"),
         ("MYSTERY DROP a", "sqlite", "unreadable text"),
+        ("SELECT 'drop'; MYSTERY RENAME a", "sqlite", "unreadable text"),
         ("ALTER TABLE ? DROP b", "sqlite", "unreadable text"),
         ("ALTER TABLE a MYSTERY DROP b", "sqlite", "unreadable text"),
         ("DROP 'a", "sqlite", "unreadable text"),
@@ -357,6 +389,19 @@ def test_what_cannot_be_read_is_not_let_through(sql: str, dialect: Dialect, expe
         ("PREPARE s", "mysql"),
         ("ALTER TABLE a MYSTERY b", "sqlite"),
         ("ALTER TABLE a DROP CONSTRAINT b", "sqlite"),
+        ("ALTER TABLE a DROP NOT NULL", "sqlite"),
+        ("PRAGMA writable_schema = 'off'", "sqlite"),
+        ("PRAGMA writable_schema = [no]", "sqlite"),
+        ("PRAGMA writable_schema = FALSE", "sqlite"),
+        ("PRAGMA writable_schema(RESET)", "sqlite"),
+        ("PRAGMA writable_schema + 1", "sqlite"),
+        ("PRAGMA", "sqlite"),
+        ("PRAGMA other = 'writable_schema '", "sqlite"),
+        (
+            "DO $$ BEGIN EXECUTE 'SELECT 1' INTO a; EXECUTE 'SELECT 2'; FOR a IN EXECUTE 'SELECT 3' LOOP END
+        LOOP; END $$", "postgresql",
+        ),
+        ("DO $$ BEGIN PERFORM a.execute(1); END $$", "postgresql"),
         ("ALTER TABLE a ALTER b DROP NOT NULL", "sqlite"),
         ("SET STATEMENT drop = 1", "mysql"),
         ("SET STATEMENT a = (SELECT 1 FOR UPDATE", "mysql"),
@@ -373,8 +418,8 @@ VERBS: dict[Dialect, str] = {
         VACUUM VALUES WITH""",
     "mysql": """( ANALYZE BACKUP BINLOG CACHE CALL CHANGE CHECK CHECKSUM COMMIT CREATE DEALLOCATE DELETE DESC DESCRIBE
         DO EXECUTE EXPLAIN FLUSH GET GRANT HANDLER HELP IMPORT INSERT INSTALL KILL LOAD LOCK OPTIMIZE PURGE RELEASE
-        REPAIR REPLACE RESET RESIGNAL REVOKE ROLLBACK SAVEPOINT SELECT SET SHOW SHUTDOWN SIGNAL START STOP TABLE UNINSTALL
-        UNLOCK UPDATE USE VALUES WITH XA""",
+        REPAIR REPLACE RESET RESIGNAL REVOKE ROLLBACK SAVEPOINT SELECT SET SHOW SHUTDOWN SIGNAL START STOP TABLE
+        UNINSTALL UNLOCK UPDATE USE VALUES WITH XA""",
     "sqlite": """( ANALYZE ATTACH BEGIN COMMIT CREATE DELETE DETACH END EXPLAIN INSERT PRAGMA REINDEX RELEASE REPLACE
         ROLLBACK SAVEPOINT SELECT UPDATE VACUUM VALUES WITH""",
 }
@@ -450,6 +495,152 @@ def test_the_kinds_of_mysql_go_by_one_name_each(words: str, kind: str) -> None:
 @pytest.mark.parametrize("kept", ["CHECK", "CONSTRAINT", "FOREIGN KEY", "INDEX", "KEY", "PRIMARY KEY"])
 def test_what_mysql_may_drop_of_a_table(kept: str) -> None:
     assert judge_text(f"ALTER TABLE a DROP {kept} b", "mysql") == ()
+
+
+NEUTRAL: dict[Dialect, str] = {
+    "postgresql": "ALTER BEGIN COMMENT CREATE INSERT START",
+    "mysql": "ALTER BEGIN CREATE INSERT START",
+    "sqlite": "ALTER BEGIN CREATE INSERT",
+}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "verb"), [(dialect, verb) for dialect, verbs in NEUTRAL.items() for verb in verbs.split()]
+)
+def test_a_name_means_the_same_behind_a_verb_that_switches_nothing(dialect: Dialect, verb: str) -> None:
+    assert asked(f"{verb}; DROP TABLE a; DROP TABLE b", dialect) == [("table", "a"), ("table", "b")]
+    assert asked("TRUNCATE b; TRUNCATE a", "postgresql") == [("table", "b"), ("table", "a")]
+    assert asked("TRUNCATE b; RENAME TABLE c TO d; USE e; TRUNCATE a", "mysql")[-1] == ("table", "e", "a")
+
+
+IN_BODY = """ALTER CALL CLOSE CREATE DECLARE DELETE DROP EXECUTE FETCH GET GRANT INSERT OPEN PREPARE RENAME REPLACE
+RESIGNAL RETURN REVOKE SELECT SET SIGNAL TRUNCATE UPDATE VALUES WITH"""
+
+
+@pytest.mark.parametrize("verb", IN_BODY.split())
+def test_a_body_of_one_statement_ends_with_it(verb: str) -> None:
+    # IF is a function there, and BEGIN a name: neither opens a block that would hide what follows.
+    sql = f"CREATE PROCEDURE p() {verb} IF(1, 2, 3), begin; DROP TABLE a; SELECT 1 END"
+    assert str(one(sql, "mysql")) == "drop table a"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "BEGIN DROP TABLE b; END",
+        "l: BEGIN DROP TABLE b; END l",
+        "IF 1 THEN DROP TABLE b; ELSE DROP TABLE c; END IF",
+        "CASE 1 WHEN 1 THEN DROP TABLE b; ELSE BEGIN DROP TABLE c; END; END CASE",
+        "l: LOOP DROP TABLE b; LEAVE l; END LOOP",
+        "REPEAT DROP TABLE b; UNTIL 1 END REPEAT",
+        "WHILE 1 DO IF 1 THEN DROP TABLE b; END IF; END WHILE",
+        "FOR i IN 1..2 DO BEGIN DROP TABLE b; END; END FOR",
+        "BEGIN SELECT CASE WHEN 1 THEN IF(1, 2, 3) ELSE REPEAT('a', 2) END; DROP TABLE b; END",
+        "BEGIN SELECT (CASE WHEN 1 THEN 2 END); DROP TABLE b; END",
+        "BEGIN SELECT a.end, a.`end`, a.begin; DROP TABLE b; END",
+        "BEGIN DECLARE EXIT HANDLER FOR SQLSTATE '45000', 1051 BEGIN DROP TABLE b; END; DROP TABLE c; END",
+        "BEGIN DECLARE EXIT HANDLER FOR NOT FOUND IF 1 THEN DROP TABLE b; END IF; DROP TABLE c; END",
+        "BEGIN DECLARE c CURSOR FOR SELECT 1; FETCH c INTO d; DROP TABLE b; END",
+        "BEGIN IF 1 THEN LOOP IF 2 THEN BEGIN DROP TABLE b; END; END IF; END LOOP; END IF; END",
+    ],
+)
+@pytest.mark.parametrize(
+    "header",
+    [
+        "CREATE PROCEDURE p()",
+        "CREATE OR REPLACE PROCEDURE IF NOT EXISTS a.p(IN b int, OUT c decimal(1, 2))",
+        "CREATE DEFINER=root@localhost PROCEDURE p() COMMENT 'x' MODIFIES SQL DATA SQL SECURITY INVOKER",
+        "CREATE DEFINER = 'root'@'%' PROCEDURE p()",
+        "CREATE DEFINER = root @`%` PROCEDURE p()",
+        "CREATE DEFINER=CURRENT_USER() PROCEDURE p()",
+        "CREATE DEFINER=r PROCEDURE p()",
+        "CREATE FUNCTION f() RETURNS varchar(9) CHARACTER SET latin1 NOT DETERMINISTIC",
+        "CREATE AGGREGATE FUNCTION f(a int) RETURNS SET('a', 'b')",
+        "CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW",
+        "CREATE TRIGGER IF NOT EXISTS t AFTER UPDATE ON a.b FOR EACH ROW PRECEDES s",
+        "CREATE FUNCTION f(a INT) RETURN VARCHAR(9) AS b INT; c INT;",
+    ],
+)
+def test_a_definition_ends_where_its_body_does(header: str, body: str) -> None:
+    if " AS b INT" in header and not body.startswith("BEGIN"):
+        body = f"BEGIN {body}; END"
+    assert judge_text(f"{header} {body}", "mysql") == ()
+    assert str(one(f"{header} {body}; DROP TABLE a", "mysql")) == "drop table a"
+
+
+def test_a_package_ends_where_its_body_does() -> None:
+    procedures = "PROCEDURE p AS a INT; BEGIN DROP TABLE b; END; PROCEDURE q IS BEGIN DROP TABLE c; END;"
+    sql = f"CREATE PACKAGE BODY pack AS {procedures} FUNCTION f RETURN INT AS BEGIN RETURN 1; END; END"
+    assert judge_text(sql, "mariadb") == ()
+    assert str(one(f"{sql}; DROP TABLE a", "mariadb")) == "drop table a"
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "BEGIN NOT ATOMIC {}; END",
+        "IF 1 THEN {}; END IF",
+        "CASE 1 WHEN 1 THEN {}; END CASE",
+        "LOOP {}; END LOOP",
+        "REPEAT {}; UNTIL 1 END REPEAT",
+        "WHILE 1 DO {}; END WHILE",
+        "FOR i IN 1..2 DO {}; END FOR",
+        "DECLARE a INT; BEGIN {}; END",
+        "l: LOOP {}; END LOOP",
+        "<<l>> LOOP {}; END LOOP",
+        "SET STATEMENT a = (1), b = 2 FOR BEGIN NOT ATOMIC {}; END",
+        "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO BEGIN {}; END",
+        "ALTER DEFINER = a@b EVENT e DO {}",
+    ],
+)
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("DROP TABLE a", "drop table a"),
+        ("TRUNCATE a", "truncate table a"),
+        ("RENAME TABLE a TO b", "rename table a"),
+        ("ALTER TABLE a DROP b", "drop column a.b"),
+        ("CREATE OR REPLACE TABLE a (i int)", "replace table a"),
+        ("EXECUTE IMMEDIATE a", "computed statement"),
+        ("PREPARE a FROM b", "computed statement"),
+        ("CREATE PROCEDURE p() DROP TABLE a", "drop table a"),
+    ],
+)
+def test_a_statement_is_found_in_any_block(block: str, statement: str, expected: str) -> None:
+    assert str(one(block.format(statement), "mysql")) == expected
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "BEGIN {}; END",
+        "BEGIN IF a THEN {}; END IF; END",
+        "BEGIN IF a THEN NULL; ELSE {}; END IF; END",
+        "BEGIN IF a THEN NULL; ELSIF b THEN {}; END IF; END",
+        "BEGIN LOOP {}; END LOOP; END",
+        "BEGIN <<l>> {}; END",
+        "DECLARE a int := 1; BEGIN {}; END",
+        "BEGIN NULL; EXCEPTION WHEN OTHERS THEN {}; END",
+        "<<l>> BEGIN BEGIN {}; END; END",
+    ],
+)
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("DROP TABLE a", "drop table a"),
+        ("TRUNCATE a", "truncate table a"),
+        ("ALTER TABLE a DROP b", "drop column a.b"),
+        ("REASSIGN OWNED BY a TO b", "reassign owned a"),
+        ("EXECUTE a", "computed statement"),
+        ("RETURN QUERY EXECUTE a", "computed statement"),
+        ("OPEN c FOR EXECUTE a", "computed statement"),
+        ("EXECUTE 'DROP TABLE a' USING b", "drop table a"),
+        ("EXECUTE 'DROP TABLE a' INTO b", "drop table a"),
+        ("DO 'BEGIN DROP TABLE a; END'", "drop table a"),
+    ],
+)
+def test_a_statement_is_found_anywhere_in_a_do_block(block: str, statement: str, expected: str) -> None:
+    assert str(one(f"DO $x$ {block.format(statement)} $x$")) == expected
 
 
 def test_computed_text_inside_computed_text_ends_somewhere() -> None:

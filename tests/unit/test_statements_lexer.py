@@ -110,6 +110,7 @@ def test_mysql_is_taken_apart(sql: str, tokens: list[str]) -> None:
         (r"'a\'b'", MySQLReading(ansi_quotes=True), [r"s:'a\'b'"]),
         ("a\xa0b", MySQLReading(), ["w:a\xa0b"]),
         ("a\xa0b", MySQLReading(wide_space=True), ["w:a", "w:b"]),
+        ("é\x9fa\xa0ü", MySQLReading(wide_space=True), ["w:é\x9fa", "w:ü"]),
         ("a --\xa0b", MySQLReading(wide_space=True), ["w:a"]),
         ("a[b", MySQLReading(), ["w:a", "o:[", "w:b"]),
         ("a[b]]'c]", MySQLReading(brackets=True), ["w:a", "n:[b]]'c]"]),

@@ -69,11 +69,12 @@ def read_header(cursor: Cursor) -> Definition | None:
             header.parts()
         return Definition(kind, database, header.at) if found else None
     header.skip_group()
-    if header.accept("RETURN"):
+    body = header.at
+    if kind == "FUNCTION" and header.accept("RETURN"):  # Oracle's RETURN type AS; elsewhere it is a body
         header.at += 1
         header.skip_group()
     declares = bool(header.accept_any(("AS", "IS")))
-    return Definition(kind, database, header.at, declares)
+    return Definition(kind, database, header.at if declares else body, declares)
 
 
 def _skip_definer(header: Cursor) -> None:

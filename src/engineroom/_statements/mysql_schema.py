@@ -20,7 +20,7 @@ __all__ = ["DESTRUCTIVE", "SchemaReader"]
 
 DESTRUCTIVE = frozenset({"DROP", "TRUNCATE", "RENAME"})
 
-_SPELLINGS = {"TABLES": "TABLE", "SCHEMA": "DATABASE", "DATABASES": "DATABASE", "VIEWS": "VIEW"}
+_SPELLINGS = {"TABLES": "TABLE", "SCHEMA": "DATABASE"}
 _LONG_KINDS = {
     "PACKAGE": (("PACKAGE", "BODY"),),
     "LOGFILE": (("LOGFILE", "GROUP"),),
@@ -110,10 +110,10 @@ class SchemaReader:
     def create(self, cursor: Cursor) -> None:
         """Read a CREATE, which only destroys if it is a CREATE OR REPLACE of something that holds data."""
         cursor.accept("CREATE")
-        if not cursor.accept("OR", "REPLACE") or cursor.word() == "TEMPORARY":
+        if not cursor.accept("OR", "REPLACE"):
             return
         kind = _kind(cursor)
-        if kind not in _REPLACED:
+        if kind not in _REPLACED:  # a temporary table among others
             return
         loss = Destruction(f"replace {kind.lower()}", "replace", server_wide=kind in _SERVER_WIDE)
         if kind in _ACCOUNTS:
