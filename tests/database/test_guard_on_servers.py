@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import psycopg.sql
+import psycopg2.sql  # type: ignore[import-untyped]
 import pytest
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
@@ -495,6 +497,23 @@ def test_a_statement_in_bytes_is_judged_like_a_text(name: str, reach: Callable[.
         send(b"DROP TABLE users")
     with pytest.raises(DestructiveOperationError, match="cannot be read"):
         send(b"DROP TABLE users\xff")
+
+
+@pytest.mark.parametrize(("name", "module"), [("psycopg", psycopg.sql), ("psycopg2", psycopg2.sql)])
+def test_a_composed_statement_is_judged_like_the_text_that_it_makes(
+    name: str, module: Any, reach: Callable[..., Any]
+) -> None:
+    kept = reach(name)
+
+    def send(statement: Any) -> Any:
+        return kept.do(lambda connection: connection.exec_driver_sql(statement).scalars().all())
+
+    query = module.SQL("SELECT {} FROM {}").format(module.Literal("drop table"), module.Identifier("users"))
+    assert [send(query) for _ in range(2)] == [["drop table"], ["drop table"]]
+    with pytest.raises(DestructiveOperationError, match="drop table users"):
+        send(module.SQL("DROP TABLE {}").format(module.Identifier("users")))
+    with pytest.raises(DestructiveOperationError, match="drop table users"):
+        send(module.SQL("DROP TABLE users"))
 
 
 @pytest.mark.parametrize("name", SYNC)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import psycopg.sql
 import pytest
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, inspect, text
 from sqlalchemy.dialects import registry
@@ -147,7 +148,24 @@ def test_bytes_are_judged_as_the_text_that_they_spell(statement: bytes, texts: A
     assert texts.judge(statement) == ((), ())
 
 
-@pytest.mark.parametrize("statement", [b"\xff", None, 3, object()])
+class Composed:
+    """A statement that somebody puts together."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def as_string(self, context: object) -> str:
+        return f"SELECT 1 /* {context} */"
+
+
+def test_a_composed_statement_is_judged_by_what_its_cursor_makes_of_it(texts: Any) -> None:
+    assert texts.judge(Composed(), "cursor") == ((), ())
+    assert not texts.known
+    execute, recorder = server._judge_first(_named(recorded := Recorder()), texts), recorded
+    execute("cursor", Composed())
+    assert len(recorder.sent) == 1
+
+
+@pytest.mark.parametrize("statement", [b"\xff", None, 3, object(), [], psycopg.sql.SQL])
 def test_what_is_no_text_is_unreadable(statement: object, texts: Any) -> None:
     (loss,), created = texts.judge(statement)
     assert (loss.kind, created) == ("unreadable", ())

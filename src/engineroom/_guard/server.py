@@ -87,14 +87,14 @@ class _HarmlessTexts:
         self.known: dict[str, None] = {}
         self._dialects = dialects
 
-    def judge(self, statement: object) -> tuple[tuple[Destruction, ...], tuple[str, ...]]:
+    def judge(self, statement: object, cursor: object = None) -> tuple[tuple[Destruction, ...], tuple[str, ...]]:
         """Return what a statement would destroy, and the table that it would create."""
-        text = _as_text(statement)
+        text = _as_text(statement, cursor)
         if text is None:
             return (Destruction("unreadable text", "unreadable"),), ()
         losses = tuple(dict.fromkeys(loss for dialect in self._dialects for loss in judge_text(text, dialect)))
         created = created_table(text, self._dialects[0])  # CREATE OR REPLACE may be both
-        if not losses and not created:
+        if not losses and not created and isinstance(statement, str):
             self._remember(text)
         return losses, created
 
@@ -106,14 +106,22 @@ class _HarmlessTexts:
         self.known[text] = None
 
 
-def _as_text(statement: object) -> str | None:
+def _as_text(statement: object, cursor: object) -> str | None:
     """Return the text that a driver would send; psycopg and psycopg2 also take bytes and composed statements."""
-    if isinstance(statement, bytes | bytearray):
-        try:
+    if isinstance(statement, str):
+        return statement
+    try:
+        if isinstance(statement, bytes | bytearray):
             return statement.decode()
-        except UnicodeDecodeError:
-            return None
-    return statement if isinstance(statement, str) else None
+        composed: Any = statement
+        return str(composed.as_string(None if _is_psycopg(composed) else cursor))
+    except Exception:  # noqa: BLE001  # whatever it is and whatever fails: a text that cannot be read
+        return None
+
+
+def _is_psycopg(composed: object) -> bool:
+    """Tell whether psycopg composed it, which needs no connection; psycopg2 asks a cursor for its encoding."""
+    return type(composed).__module__.partition(".")[0] == "psycopg"
 
 
 def _judge_first(execute: Callable[..., None], texts: _HarmlessTexts) -> Callable[..., None]:
@@ -121,10 +129,14 @@ def _judge_first(execute: Callable[..., None], texts: _HarmlessTexts) -> Callabl
 
     @wraps(execute)
     def execute_judged(cursor: Any, statement: str, *arguments: Any) -> None:
-        if statement in known:
+        try:
+            is_known = statement in known
+        except TypeError:  # a composed statement of psycopg cannot be hashed
+            is_known = False
+        if is_known:
             execute(cursor, statement, *arguments)
             return
-        losses, created = texts.judge(statement)
+        losses, created = texts.judge(statement, cursor)
         if not losses and not created:
             execute(cursor, statement, *arguments)
             return
