@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
+    from engineroom._guard.watch import Watch
+
 __all__ = ["guard", "verdict"]
 
 AnyEngine = TypeVar("AnyEngine", Engine, AsyncEngine)
@@ -113,13 +115,13 @@ def _gather_facts(target: str | URL | Engine | AsyncEngine | Connection | AsyncC
     return _identity.facts_of_url(make_url(target))
 
 
-def _watch_new(dbapi_connection: Any, record: ConnectionPoolEntry, dialect: Dialect) -> Any:
+def _watch_new(dbapi_connection: Any, record: ConnectionPoolEntry, dialect: Dialect) -> Watch:
     """Return the watch of a connection that was just opened, whoever opened it."""
     watch = live.watch_of(dbapi_connection)
     if watch is None:
         return outside.watch_connection(dbapi_connection, dialect)
     watch.follow(permits_of(dialect))
-    watch.when_created = lambda: record.finalize_callback.append(lambda _: watch.forget_creations())  # type: ignore[attr-defined]
+    watch.when_created = lambda: outside.hear_of_its_end(record, watch)
     return watch
 
 
@@ -152,5 +154,6 @@ def _watch_earlier_connections(engine: Engine) -> None:
     outside.translate_denials(dialect)
 
     @event.listens_for(engine, "checkout")
-    def watch_taken(dbapi_connection: Any, record: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
-        outside.watch_taken(dbapi_connection, record, dialect)
+    def watch(dbapi_connection: Any, record: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
+        if WATCH_KEY not in record.info:
+            record.info[WATCH_KEY] = outside.watch_connection(dbapi_connection, dialect)

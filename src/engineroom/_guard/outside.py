@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
     from sqlalchemy.pool import ConnectionPoolEntry
 
-__all__ = ["translate_denials", "watch_connection", "watch_taken"]
+__all__ = ["hear_of_its_end", "translate_denials", "watch_connection"]
 
 EXECUTORS = ("do_execute", "do_executemany", "do_execute_no_params")
 
@@ -47,14 +47,13 @@ def watch_connection(dbapi_connection: Any, dialect: Dialect) -> Watch:
     raise _no_authorizer(type(sqlite3_connection(dbapi_connection)))
 
 
-def watch_taken(dbapi_connection: Any, record: ConnectionPoolEntry, dialect: Dialect) -> None:
-    """Watch a connection from when it is taken from the pool, and stand firm if its authorizer was replaced."""
-    watch: Watch | None = record.info.get(WATCH_KEY)
-    if watch is None:
-        record.info[WATCH_KEY] = watch_connection(dbapi_connection, dialect)
-    elif not watch.is_inside:
-        watch.forget_creations()
-        in_its_thread(dbapi_connection, lambda connection: watch.attend(connection, ""))
+def hear_of_its_end(record: ConnectionPoolEntry | None, watch: Watch) -> None:
+    """Have the turn of a watch ended when its connection goes back to the pool; a listener would cost each turn."""
+    # The attribute of SQLAlchemy 2.0 and 2.1 is not there yet while the first connection of a record is being made.
+    callbacks = getattr(record, "finalize_callback", None)
+    if callbacks is not None and watch.end_turn not in callbacks:
+        callbacks.append(watch.end_turn)
+        watch.needs_attention = True  # at the beginning of a turn: the application may have replaced the authorizer
 
 
 def translate_denials(dialect: Dialect) -> None:
@@ -74,6 +73,7 @@ def _translate(execute: Callable[..., None], dialect: Dialect) -> Callable[..., 
         if connection is None or watch is None or watch.is_inside:
             return execute(cursor, statement, *arguments)
         dbapi_connection = connection.connection.dbapi_connection
+        hear_of_its_end(getattr(connection.connection, "_connection_record", None), watch)
         return _oversee(watch, dbapi_connection, statement, lambda: execute(cursor, statement, *arguments), dialect)
 
     return execute_watched

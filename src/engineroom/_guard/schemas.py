@@ -51,7 +51,7 @@ class Schemas:
 
     def __init__(self, *, in_memory: bool) -> None:
         """Know nothing yet; :meth:`identify` asks the connection."""
-        self._in_memory = in_memory
+        self._without_file = {MAIN} if in_memory else set()
         self._known: dict[str, Judged] = {}
         self._attached: list[Judged] = []
         self.is_stale = True
@@ -102,6 +102,7 @@ class Schemas:
         names = [name for name in self._known if name != MAIN] if schema is None else [fold(schema)]
         for name in names:
             self._known.pop(name, None)
+            self._without_file.discard(name)
         self.is_stale = True
 
     def identify(self, connection: Any) -> None:
@@ -111,8 +112,7 @@ class Schemas:
         # SQLite tells a name for a database of memdb, as if it were a file: there the literal of the ATTACH is better.
         if len(new) == len(self._attached) == 1 and self._attached[0].facts.in_memory:
             found = {name: file if name not in new or os.path.lexists(file) else "" for name, file in found.items()}
-        if self._in_memory:
-            found[MAIN] = ""
+        found |= dict.fromkeys(self._without_file & found.keys(), "")
         self._known = {
             name: known if (known := self._known.get(name)) and known.path == file else _judge_file(file)
             for name, file in found.items()
@@ -121,10 +121,9 @@ class Schemas:
         self._attached.clear()
         self.is_stale = False
 
-    def identify_anew(self) -> None:
-        """Forget everything: the main database is another one now, one without a file."""
-        self._in_memory = False
-        self._known = {MAIN: self._known[MAIN]}
+    def exchange(self, schema: str) -> None:
+        """Note that a schema has a database in memory now; SQLite tells a name for it, as if it were a file."""
+        self._without_file.add(fold(schema))
         self.is_stale = True
 
 

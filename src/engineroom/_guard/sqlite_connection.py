@@ -117,10 +117,15 @@ class GuardedConnection(sqlite3.Connection):
 
         Here the refusal reaches also who uses a cursor class of his own, which knows nothing of the guard.
         """
+        watch: Watch | None = vars(self).get("watch")
+        if watch is None:
+            return super().__call__(sql)  # the watch's own questions, at its beginning
+        if watch.is_asleep:
+            watch.wake_up(self, sql)
         try:
             return super().__call__(sql)
         except sqlite3.DatabaseError as error:
-            refusal = self.watch.take_refusal(error)
+            refusal = watch.take_refusal(error)
             if refusal is None:
                 raise
         raise refusal
@@ -133,10 +138,21 @@ class GuardedConnection(sqlite3.Connection):
             factory = _guarded_cursor_class(factory)
         return _cursor(self, factory)
 
+    def execute(self, sql: str, parameters: Any = (), /) -> Any:
+        """Execute one statement by a new cursor; sqlite3's own shortcut would take a plain one."""
+        return self.cursor().execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
+        """Execute one statement for each set of parameters by a new cursor."""
+        return self.cursor().executemany(sql, parameters)
+
+    def executescript(self, sql_script: str, /) -> Any:
+        """Execute several statements by a new cursor."""
+        return self.cursor().executescript(sql_script)
+
     def set_authorizer(self, authorizer_callback: Authorizer | None) -> None:
         """Chain an application's authorizer behind the watch instead of replacing it."""
-        self.watch.chained = authorizer_callback
-        sqlite3.Connection.set_authorizer(self, self.watch.authorize)
+        self.watch.chain(self, authorizer_callback)
 
     def backup(self, target: sqlite3.Connection, **options: Any) -> None:
         """Copy this database over another one, unless that one is guarded, not disposable, and not empty."""
@@ -149,7 +165,7 @@ class GuardedConnection(sqlite3.Connection):
         def deserialize(self, data: Any, /, *, name: str = "main") -> None:
             """Exchange a database for one in memory; the file that was open is left as it is."""
             super().deserialize(data, name=name)
-            self.watch.forget_files()
+            self.watch.note_exchange(name)
 
     if hasattr(sqlite3.Connection, "setconfig"):
 

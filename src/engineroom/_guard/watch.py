@@ -9,7 +9,6 @@ of the connection is asked before and after a statement: by :meth:`Watch.attend`
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,6 +45,7 @@ FALSE_WORDS = frozenset({"0", "off", "no", "false", "reset"})
 WRITE_SCHEMA = "switch on writable_schema"
 SCHEMA_TABLE = "sqlite_master"
 DENIAL = "not authorized"
+WAKING_WORD = "attach"
 
 
 class _Refusal(NamedTuple):
@@ -69,9 +69,10 @@ class Watch:
         chained: The application's own authorizer.
         is_overseen: Whether :meth:`settle` will follow the statement that is being prepared. Only then can be told
             what it created.
+        is_asleep: Whether SQLite asks nothing, since the connection reaches nothing but memory; see :meth:`wake_up`.
         grants: The permits that hold for this connection.
-        when_created: Called when the connection is about to create its first object, to have its creations forgotten
-            at the end of its turn.
+        when_created: Called when the connection is about to create its first object, to have :meth:`end_turn` called
+            when it goes back to its pool. A listener for that would cost something at each turn.
     """
 
     def __init__(self, connection: Any, *, in_memory: bool = False, is_inside: bool = True) -> None:
@@ -86,9 +87,13 @@ class Watch:
         self._altering: tuple[str | None, str] = (None, "")
         self._is_schema_writable = False
         self.is_overseen = is_inside
-        self._refusals: dict[int, _Refusal] = {}
+        self.is_asleep = False
+        self._refusal: _Refusal | None = None
         self._set_authorizer(connection)
         self._schemas.identify(connection)
+        self.is_asleep = is_inside and self.main.facts.in_memory and not self.main.path
+        if self.is_asleep:
+            self._set_authorizer(connection)
         if not is_inside:
             self._is_schema_writable = bool(ask(connection, "PRAGMA writable_schema")[0][0])
             self._shut_schema(connection)
@@ -106,6 +111,22 @@ class Watch:
     def follow(self, permits: OpenPermits) -> None:
         """Let refusals tell about the permits that are open for the engine."""
         self.grants.permits = permits
+
+    def wake_up(self, connection: Any, sql: str) -> None:
+        """Have SQLite ask from now on, if a text holds the one word that reaches beyond a database in memory.
+
+        A connection with nothing to lose sleeps: one that several threads share at the same time, as it is usual for a
+        database in memory, would hang where one of them waits for Python inside SQLite, and another one for SQLite.
+        """
+        if WAKING_WORD in sql.lower():
+            self.is_asleep = False
+            self._is_schema_writable = bool(ask(connection, "PRAGMA writable_schema")[0][0])
+            self._set_authorizer(connection)
+
+    def chain(self, connection: Any, authorizer: Authorizer | None) -> None:
+        """Put an application's own authorizer behind the watch."""
+        self.chained = authorizer
+        self._set_authorizer(connection)
 
     def grant(self, permit: Permit) -> None:
         """Let a permit hold; statements that were prepared and denied before are asked about again."""
@@ -137,6 +158,8 @@ class Watch:
 
     def attend_script(self, connection: Any, sql: str) -> None:
         """Do the same before several statements."""
+        if self.is_asleep:
+            self.wake_up(connection, sql)
         self.attend(connection, sql)
         if is_notable(sql):
             self._creations.start_script(connection, self._schemas.protected_names)
@@ -159,8 +182,8 @@ class Watch:
         return refusal
 
     def take_refusal(self, error: Exception | None = None) -> DestructiveOperationError | None:
-        """Return the error for what was denied last in this thread, once, if the driver's error is that denial."""
-        refusal = self._refusals.pop(threading.get_ident(), None)
+        """Return the error for what was denied last, once, if the driver's error is that denial."""
+        refusal, self._refusal = self._refusal, None
         if refusal is None or (error is not None and DENIAL not in str(error)):
             return None
         return refuse_destruction(
@@ -172,13 +195,14 @@ class Watch:
             is_attached=not self.is_main(refusal.judged),
         )
 
-    def forget_creations(self) -> None:
-        """Forget what the connection created: somebody else may use it next."""
+    def end_turn(self, _dbapi_connection: object = None) -> None:
+        """Begin anew when the connection goes back to its pool: somebody else may use it next."""
         self._creations.forget()
+        self.needs_attention = True
 
-    def forget_files(self) -> None:
-        """Note that a database was exchanged for one in memory, so that none is what it was known to be."""
-        self._schemas.identify_anew()
+    def note_exchange(self, schema: str) -> None:
+        """Note that the database of a schema was exchanged for one in memory."""
+        self._schemas.exchange(schema)
         self.needs_attention = True
 
     def would_lose(self, operation: str, name: str, schema: str = MAIN) -> Judged | None:
@@ -212,7 +236,7 @@ class Watch:
             return sqlite3.SQLITE_DENY
         if self.chained is None:
             return sqlite3.SQLITE_OK
-        self._refusals.pop(threading.get_ident(), None)  # a denial from here on is the application's
+        self._refusal = None  # a denial from here on is the application's
         return self.chained(action, first, second, third, trigger)
 
     def _ask_drop(self, action: int, name: str | None, _: str | None, schema: str | None) -> bool:
@@ -222,7 +246,7 @@ class Watch:
         if self.is_overseen and self._schemas.protects(schema):
             self.needs_attention = True
             if not self._creations:
-                self.when_created()
+                self.when_created()  # its end of the turn is to be heard of
             self._creations.begin(key_of(schema, name, CREATIONS[action]))
             if action == sqlite3.SQLITE_CREATE_TRIGGER:  # not asked about where IF NOT EXISTS finds one
                 self._creations.confirm(schema)
@@ -280,7 +304,7 @@ class Watch:
             return True
         permit = self._find_permit(operation, objects, judged)
         if permit is None:
-            self._refusals[threading.get_ident()] = _Refusal(operation, objects[:1], judged)
+            self._refusal = _Refusal(operation, objects[:1], judged)
             return False
         self.grants.note_use(permit, operation, objects[:1])
         self.needs_attention = True
@@ -296,7 +320,7 @@ class Watch:
         """
         if not self.is_main(judged):
             return None
-        ways = [(name,) for name in names] or [()]
+        ways: list[tuple[str, ...]] = [(name,) for name in names] or [()]
         return next((permit for way in ways if (permit := self.grants.find(operation, way))), None)
 
     def is_main(self, judged: Judged) -> bool:
@@ -304,10 +328,11 @@ class Watch:
         return judged.path == self.main.path and judged.facts == self.main.facts
 
     def _set_authorizer(self, connection: Any) -> None:
+        callback = self.chained if self.is_asleep else self.authorize
         if isinstance(connection, sqlite3.Connection):
-            sqlite3.Connection.set_authorizer(connection, self.authorize)
+            sqlite3.Connection.set_authorizer(connection, callback)
         else:
-            connection.set_authorizer(self.authorize)
+            connection.set_authorizer(callback)
 
     def _shut_schema(self, connection: Any) -> None:
         """Make the schema tables read-only again, once the permit to write to them is closed."""
