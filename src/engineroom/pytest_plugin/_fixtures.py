@@ -97,5 +97,10 @@ def _close(session: AsyncSession, loops: list[asyncio.AbstractEventLoop]) -> Non
     loop = loops[-1] if loops else None
     if loop is None:
         session.sync_session.close()
-    elif not loop.is_closed() and not loop.is_running():
+    elif loop.is_closed():
+        pool = session.get_bind().engine.pool
+        abandon = getattr(pool, "abandon_closed", None)  # the loop may have been closed without notice
+        if abandon is not None:
+            abandon()
+    elif not loop.is_running():
         loop.run_until_complete(session.close())

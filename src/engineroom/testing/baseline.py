@@ -264,12 +264,14 @@ def _let_go_of_garbage() -> None:
     for name in ("last_exc", "last_value", "last_traceback", "last_type"):
         if hasattr(sys, name):
             delattr(sys, name)
-    gc.collect()
     engines = sys.modules.get("engineroom._engines")
     for record in () if engines is None else engines.made_engines():
         abandon = getattr(record.engine.pool, "abandon_closed", None)
         if abandon is not None:
-            abandon()  # connections of event loops that were closed without notice
+            # Connections of event loops that were closed without notice, before SQLAlchemy meets them as garbage: it
+            # cannot end their transaction without the loop.
+            abandon()
+    gc.collect()
 
 
 def _left_over(seconds: float) -> LifecycleError:
