@@ -36,8 +36,8 @@ _header_key = pytest.StashKey[list[str]]()
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     """Start the run: this is called when the plugin is registered, before any conftest or test is imported."""
-    config: pytest.Config | None = pluginmanager.getplugin("pytestconfig")
-    if config is None or _run_key in config.stash:
+    config = pluginmanager.getplugin("pytestconfig")
+    if not isinstance(config, pytest.Config) or _run_key in config.stash:
         return
     if pluginmanager.get_name(sys.modules[__name__]) != NAME:
         # Registered by its module's name, as -p engineroom.pytest_plugin does: the entry point would do it once more.

@@ -4,7 +4,8 @@ Answers for ``sqlite3.connect`` and for operations on files, from the facts of `
 judge. A file is a database by its content, not by its name: a regular file that starts with SQLite's header, or what
 belongs to one (``-wal``, ``-shm``, ``-journal``). It runs inside of an audit hook, for every file that is written, so
 the cheapest question comes first, and it opens a file only if that is not disposable: closing a second descriptor of a
-database that this process has open would drop the locks that SQLite holds on it.
+database that this process has open would drop the locks that SQLite holds on it. What is let through nevertheless is
+asked last, since that takes longest.
 """
 
 from __future__ import annotations
@@ -93,21 +94,23 @@ def judge_connect(database: object, terms: Terms) -> ProtectedDatabase | None:
     return None if opening.read_only else judge_facts(opening.facts, terms)
 
 
-def judge_facts(facts: Facts, terms: Terms) -> ProtectedDatabase | None:
-    """Return a SQLite database that may not be opened, given its facts; None where it may."""
+def judge_facts(facts: Facts, terms: Terms, *, is_file: bool = False) -> ProtectedDatabase | None:
+    """Return a SQLite database that may not be reached, given its facts; None where it may.
+
+    Args:
+        facts: What is known of it.
+        terms: On which terms to judge.
+        is_file: Whether it may turn out to be no database at all, but any file.
+    """
     from engineroom._verdict import judge  # noqa: PLC0415  # as above
 
     verdict = judge(facts, terms.test_names)
     path = facts.location.removeprefix("sqlite:///")
-    if verdict.disposable:
+    if verdict.disposable or _cannot_be_opened(path) or (is_file and not _has_header(path)):
         return None
-    if _cannot_be_opened(path) or (facts.database and _is_let(path, facts, terms)):
+    if facts.database and (terms.allowances.lets_file(path, facts.links) or _run_files.note_created(path)):
         return None
     return ProtectedDatabase(path, verdict)
-
-
-def _is_let(path: str, facts: Facts, terms: Terms) -> bool:
-    return terms.allowances.lets_file(path, facts.links) or _run_files.note_created(path)
 
 
 def _cannot_be_opened(path: str) -> bool:
@@ -156,8 +159,7 @@ def _find_database(name: str, terms: Terms) -> ProtectedDatabase | None:
         return None
     from engineroom import _identity  # noqa: PLC0415  # as above
 
-    protected = judge_facts(_identity.facts_of_sqlite_path(name), terms)
-    return protected if protected is not None and _has_header(name) else None
+    return judge_facts(_identity.facts_of_sqlite_path(name), terms, is_file=True)
 
 
 def _name_of(path: object, directory: int) -> str | None:

@@ -119,26 +119,24 @@ def _judge_arguments(
     dialect: Dialect, record: ConnectionPoolEntry | None, cargs: Sequence[Any], cparams: Mapping[str, Any], terms: Terms
 ) -> FenceError | None:
     """Return the error for what the driver is about to be told, or None. It raises nothing: it sees secrets."""
-    from engineroom._address import address_of_arguments  # noqa: PLC0415  # as above
+    from engineroom._address import Address, address_of_arguments  # noqa: PLC0415  # as above
 
     if cparams.get("async_creator_fn") is not None:
         return None  # as with creator=, the connection itself is asked
     try:
         address = address_of_arguments(dialect.name, dialect.driver, cargs, cparams, os.environ)
+        allowed = _find_allowed(dialect, address, cargs, cparams, terms)
     except Exception:  # noqa: BLE001  # strange arguments are unknown, and that means no
-        address = None
-    if dialect.name == "sqlite" and address is not None and address.driver in {"pysqlite", "aiosqlite"}:
+        address, allowed = Address(dialect.name, "", None, switched=True), None
+    if dialect.name == "sqlite" and address.driver in {"pysqlite", "aiosqlite"}:
         return _judge_sqlite(address, terms)
-    database = None if address is None else address.database
-    hosts = () if address is None else address.hosts
-    allowed = _find_allowed(dialect, address, cargs, cparams, terms)
     if allowed is not None:
         if record is not None:
             record.info[ALLOWED_KEY] = allowed
         return None
-    facts = Facts(dialect.name, None if address is None or address.switched else database)
-    target = _tell(dialect, hosts, facts.database)
-    return _judge_server(facts, terms, target=target, switched=address is None or address.switched)
+    facts = Facts(dialect.name, None if address.switched else address.database)
+    target = _tell(dialect, address.hosts, facts.database)
+    return _judge_server(facts, terms, target=target, switched=address.switched)
 
 
 def _judge_sqlite(address: Address, terms: Terms) -> FenceError | None:
@@ -177,15 +175,15 @@ def _is_maintenance(facts: Facts) -> bool:
 
 
 def _find_allowed(
-    dialect: Dialect, address: Address | None, cargs: Sequence[Any], cparams: Mapping[str, Any], terms: Terms
+    dialect: Dialect, address: Address, cargs: Sequence[Any], cparams: Mapping[str, Any], terms: Terms
 ) -> str | None:
     """Return the database of the URL in ``fence_allow`` that these arguments are, or None."""
+    if address.switched and dialect.name in SERVER_BACKENDS:
+        return None
     first = cargs[0] if cargs and isinstance(cargs[0], str) else ""
     names = (cparams.get(key) for key in ("dbname", "database", "db"))
-    database = address.database if address is not None and address.database else next(filter(None, names), first)
-    hosts = address.hosts if address is not None and address.hosts else (str(cparams.get("host") or ""),)
-    if address is not None and address.switched and dialect.name in SERVER_BACKENDS:
-        return None
+    database = address.database or next(filter(None, names), first)
+    hosts = address.hosts or (str(cparams.get("host") or ""),)
     for entry in terms.allowances.urls:
         try:
             url = make_url(entry)

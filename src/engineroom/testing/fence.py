@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ARRIVALS", "allow_temporary", "is_raised", "lower_fence", "raise_fence", "resume_fence", "terms"]
 
+OPEN_ARGUMENTS = 3  # path, mode and flags; somebody may raise an event of the same name
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 
 
@@ -105,7 +106,7 @@ def _hook(event: str, args: tuple[Any, ...], handlers: Mapping[str, Any] = _hand
     """Look at an audit event. It is called for every one of the process, so the first line decides for most."""
     if event not in handlers:
         return
-    if event == "open" and not args[2] & WRITING:
+    if event == "open" and not (len(args) == OPEN_ARGUMENTS and args[2] & WRITING):
         return
     current = _state.terms
     if current is None or _thread.is_judging or sys.is_finalizing():
@@ -154,8 +155,9 @@ def _on_rename(current: Terms, args: tuple[Any, ...]) -> None:
 
 def _on_rmtree(current: Terms, args: tuple[Any, ...]) -> None:
     __tracebackhide__ = True
-    directory = args[1] if len(args) > 1 and args[1] is not None else -1  # the second argument came with Python 3.12
-    _check_tree("remove", current, args[0], directory=directory)
+    path, *rest = args
+    directory = rest[0] if rest and rest[0] is not None else -1  # the second argument came with Python 3.12
+    _check_tree("remove", current, path, directory=directory)
 
 
 def _on_child(_: Terms, __: tuple[Any, ...]) -> None:
