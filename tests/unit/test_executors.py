@@ -139,8 +139,16 @@ def test_the_memory_is_bounded(texts: Any, monkeypatch: pytest.MonkeyPatch) -> N
         texts.judge(f"SELECT {number}")
     assert list(known) == [f"SELECT {number}" for number in range(20, 25)]
     assert texts.known is known  # the executors hold on to it
-    texts.judge("SELECT " + "1" * server.MOST_LETTERS)
+    texts.judge("SELECT " + "1" * server.LONGEST_TEXT)
     assert len(known) == 5
+
+
+def test_the_memory_is_bounded_for_long_texts_too(texts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MOST_LETTERS", 5_000)
+    for number in range(20):
+        texts.judge(f"SELECT {number:01000}")
+        assert sum(map(len, texts.known)) <= 5_000 + 2 * 1_007
+    assert 1 <= len(texts.known) < 7
 
 
 @pytest.mark.parametrize("statement", [b"SELECT 1", bytearray(b"SELECT 1")])

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["guard_server", "server_watch_of"]
 
 MOST_TEXTS = 2000
-MOST_LETTERS = 10_000
-"""Bounds of the memory of texts that destroy nothing: at most 20 MB, and far less in practice."""
+MOST_LETTERS = 10_000_000
+"""Bounds of the memory of texts that destroy nothing; the letters are those of all texts together."""
+LONGEST_TEXT = 100_000
 
 READ_AS: dict[str, tuple[Dialect, ...]] = {"postgresql": ("postgresql",), "mysql": ("mysql",), "mariadb": ("mariadb",)}
 UNKNOWN_READ_AS: tuple[Dialect, ...] = ("postgresql", "mariadb")
@@ -85,6 +86,7 @@ class _HarmlessTexts:
 
     def __init__(self, dialects: tuple[Dialect, ...]) -> None:
         self.known: dict[str, None] = {}
+        self._letters = 0
         self._dialects = dialects
 
     def judge(self, statement: object, cursor: object = None) -> tuple[tuple[Destruction, ...], tuple[str, ...]]:
@@ -99,11 +101,13 @@ class _HarmlessTexts:
         return losses, created
 
     def _remember(self, text: str) -> None:
-        if len(text) > MOST_LETTERS:
+        if len(text) > LONGEST_TEXT:
             return
-        if len(self.known) >= MOST_TEXTS:
+        if len(self.known) >= MOST_TEXTS or self._letters > MOST_LETTERS:
             self.known.clear()  # rare, and cheaper than an order that is kept at every look-up
+            self._letters = 0
         self.known[text] = None
+        self._letters += len(text)
 
 
 def _as_text(statement: object, cursor: object) -> str | None:
