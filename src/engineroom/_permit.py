@@ -107,7 +107,7 @@ class Permit:
         Raises:
             InvalidSettingError: The connection reaches another database than the one that was named.
         """
-        if self._holder is None or self._holder != _current_holder():
+        if not _is_held_here(self._holder):
             return
         if self.database not in (names := watch.names):
             raise _wrong_name(self.database, names)
@@ -311,6 +311,14 @@ def _current_holder() -> tuple[object, Any]:
     except RuntimeError:
         task = None
     return threading.current_thread(), task
+
+
+def _is_held_here(holder: tuple[object, object] | None) -> bool:
+    """Tell whether the holder is who runs now; whatever a thread runs inside its own block belongs to it."""
+    if holder is None:
+        return False
+    thread, task = _current_holder()
+    return holder[0] is thread and holder[1] in {None, task}
 
 
 def _wrong_name(named: str, names: Collection[str]) -> InvalidSettingError:

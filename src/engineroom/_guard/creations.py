@@ -15,7 +15,7 @@ from engineroom._guard.schemas import ask, fold
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Creations", "is_notable", "key_of"]
+__all__ = ["Creations", "Key", "is_notable", "key_of"]
 
 Key = tuple[str, str, bool]
 """An object: its schema, its name, and whether it is a trigger, which has a name space of its own."""

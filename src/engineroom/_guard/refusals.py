@@ -5,7 +5,6 @@ Only words are chosen here; whether to refuse is decided elsewhere.
 
 from __future__ import annotations
 
-import json
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -110,9 +109,13 @@ def _tell_attached_fixes(facts: Facts) -> list[str]:
 
 
 def _tell_permit(facts: Facts, objects: Sequence[str] = ()) -> str:
-    name = json.dumps(facts.database, ensure_ascii=False)  # a Python literal, whatever the name
-    narrow = f", objects={json.dumps(list(dict.fromkeys(objects)), ensure_ascii=False)}" if objects else ""
-    return f'engineroom.allow_destructive(engine, database={name}{narrow}, reason="...")'
+    narrow = f", objects=[{', '.join(map(_write, dict.fromkeys(objects)))}]" if objects else ""
+    return f'engineroom.allow_destructive(engine, database={_write(facts.database or "")}{narrow}, reason="...")'
+
+
+def _write(name: str) -> str:
+    """Return a name as a literal of Python that can be pasted, whatever it holds."""
+    return '"{}"'.format("".join(f"\\{letter}" if letter in {'"', "\\"} else _show(letter) for letter in name))
 
 
 def _tell_place(facts: Facts) -> str:

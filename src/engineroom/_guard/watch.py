@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engineroom._guard.creations import Creations, is_notable, key_of
+from engineroom._guard.creations import Creations, Key, is_notable, key_of
 from engineroom._guard.refusals import refuse_destruction
 from engineroom._guard.schemas import MAIN, Judged, Schemas, ask
 from engineroom._permit import Grants
@@ -44,7 +44,8 @@ RENAMES = {"sqlite_rename_table": "rename table", "sqlite_rename_column": "renam
 FALSE_WORDS = frozenset({"0", "off", "no", "false", "reset"})
 WRITE_SCHEMA = "switch on writable_schema"
 SCHEMA_TABLE = "sqlite_master"
-DENIAL = "not authorized"
+DENIALS = ("not authorized", "authorization denied")
+"""SQLite's words while it prepares a statement, and while one that is running makes it prepare another one."""
 WAKING_WORD = "attach"
 
 
@@ -85,6 +86,7 @@ class Watch:
         self._schemas = Schemas(in_memory=in_memory)
         self._creations = Creations()
         self._altering: tuple[str | None, str] = (None, "")
+        self._dropping: Key | None = None
         self._is_schema_writable = False
         self.is_overseen = is_inside
         self.is_asleep = False
@@ -144,6 +146,7 @@ class Watch:
         Setting the authorizer anew makes SQLite prepare, and so ask about, every cached statement again.
         """
         self.is_overseen = True
+        self._dropping = None
         chained, self.chained = self.chained, None  # our own questions are no business of the application's
         try:
             if self._schemas.is_stale:
@@ -167,6 +170,7 @@ class Watch:
     def settle(self, connection: Any, sql: str, *, failed: bool = False) -> None:
         """Look after a statement what it did, and tell what was permitted."""
         self.is_overseen = self.is_inside
+        self._dropping = None
         chained, self.chained = self.chained, None
         try:
             self._creations.after(connection, sql, failed=failed)
@@ -184,7 +188,7 @@ class Watch:
     def take_refusal(self, error: Exception | None = None) -> DestructiveOperationError | None:
         """Return the error for what was denied last, once, if the driver's error is that denial."""
         refusal, self._refusal = self._refusal, None
-        if refusal is None or (error is not None and DENIAL not in str(error)):
+        if refusal is None or (error is not None and not any(words in str(error) for words in DENIALS)):
             return None
         return refuse_destruction(
             refusal.operation,
@@ -239,8 +243,13 @@ class Watch:
         self._refusal = None  # a denial from here on is the application's
         return self.chained(action, first, second, third, trigger)
 
-    def _ask_drop(self, action: int, name: str | None, _: str | None, schema: str | None) -> bool:
-        return self._allow(DROPS[action], name or "", schema)
+    def _ask_drop(self, action: int, name: str | None, table: str | None, schema: str | None) -> bool:
+        if action == sqlite3.SQLITE_DROP_TRIGGER:
+            # Its triggers go with a table, and are asked about one by one.
+            return key_of(schema, table, "") == self._dropping or self._allow(DROPS[action], name or "", schema)
+        is_allowed = self._allow(DROPS[action], name or "", schema)
+        self._dropping = key_of(schema, name, "") if is_allowed else None
+        return is_allowed
 
     def _ask_create(self, action: int, name: str | None, _: str | None, schema: str | None) -> bool:
         if self.is_overseen and self._schemas.protects(schema):
@@ -275,6 +284,7 @@ class Watch:
     def _ask_detach(self, _action: int, schema: str | None, _: str | None, __: str | None) -> bool:
         self._schemas.detach(schema)
         self._creations.forget(schema)
+        self._dropping = None
         self.needs_attention = True
         return True
 

@@ -91,8 +91,8 @@ class Way:
         return guard(create_engine(f"sqlite:///{path}"))
 
     @contextmanager
-    def open(self, path: Path) -> Iterator[Opened]:
-        engine = self.make_engine(path)
+    def open(self, path: Path, engine: Any = None) -> Iterator[Opened]:
+        engine = engine or self.make_engine(path)
         try:
             with engine.connect() as connection:
                 yield Opened(partial(self.send, connection), lambda verb: getattr(connection, verb)(), engine)
@@ -158,8 +158,8 @@ class Taken(DriverSql):
     name = "a connection taken before the guard came"
 
     @contextmanager
-    def open(self, path: Path) -> Iterator[Opened]:
-        engine = create_engine(f"sqlite:///{path}")
+    def open(self, path: Path, engine: Any = None) -> Iterator[Opened]:
+        engine = engine or create_engine(f"sqlite:///{path}")
         try:
             with engine.connect() as connection:
                 guard(engine)
@@ -173,8 +173,8 @@ class AsyncWay(Way):
         return guard(create_async_engine(f"sqlite+aiosqlite:///{path}"))
 
     @contextmanager
-    def open(self, path: Path) -> Iterator[Opened]:
-        engine = self.make_engine(path)
+    def open(self, path: Path, engine: Any = None) -> Iterator[Opened]:
+        engine = engine or self.make_engine(path)
         with asyncio.Runner() as runner:
             connection = runner.run(_call(engine, "connect"))
             try:

@@ -41,6 +41,7 @@ def raw(folder: Path) -> Iterator[sqlite3.Connection]:
 def make_test_file(folder: Path, name: str = "test_other.db") -> Path:
     with sqlite3.connect(folder / name) as connection:
         connection.execute("CREATE TABLE users (id)")
+        connection.execute("CREATE TABLE orders (id)")
     connection.close()
     return folder / name
 
@@ -149,8 +150,8 @@ def test_another_file_under_the_same_alias_is_judged_anew(opened: Any, folder: P
     test_file = make_test_file(folder)
     for _ in range(2):
         opened.send("ATTACH ? AS other", (str(test_file),))
-        opened.send("CREATE TABLE other.orders (id)")
         opened.send("DROP TABLE other.orders")
+        opened.send("CREATE TABLE other.orders (id)")
         opened.commit()
         opened.send(detach)
         opened.send("ATTACH ? AS other", (str(shop.path),))
@@ -218,6 +219,9 @@ SCRIPTS = {
         "PRAGMA writable_schema = ON; ATTACH '{shop}' AS shop; DELETE FROM shop.sqlite_master"
     ),
     "attached and then opened": "ATTACH '{shop}' AS shop; PRAGMA writable_schema = ON; DELETE FROM shop.sqlite_master",
+    "attached where a table of that name was dropped": (
+        "ATTACH '{test}' AS a; SELECT 1; DROP TABLE a.orders; DETACH a; ATTACH '{shop}' AS a; DROP TRIGGER a.log_order"
+    ),
     "created if it is not there": (
         "ATTACH '{shop}' AS shop; CREATE TABLE IF NOT EXISTS shop.users (id); "
         "SELECT * FROM pragma_table_info('users'); DROP TABLE shop.users"
