@@ -5,12 +5,12 @@ They load SQLAlchemy when a test asks for one of them, not before.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterator
 
     from sqlalchemy import Engine
@@ -82,6 +82,8 @@ def async_db_session(async_db_engine: AsyncEngine) -> Iterator[AsyncSession]:
             await async_db_session.commit()
             assert await async_db_session.scalar(select(func.count(User.id))) == 1
     """
+    import asyncio  # noqa: PLC0415  # it alone takes as long as the rest of the plugin
+
     from sqlalchemy import event  # noqa: PLC0415
     from sqlalchemy.ext.asyncio import AsyncSession  # noqa: PLC0415
 
