@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import DropSchema
 
 from engineroom import DestructiveOperationError
+from engineroom._guard import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -361,3 +362,49 @@ NAMES_OF_THREE_PARTS = ["DROP TABLE {name}.public.users", "DROP TABLE elsewhere.
 def test_a_name_of_three_parts_is_refused(statement: str, reach: Reach) -> None:
     kept = reach("psycopg")
     assert "drop table" in kept.refusal(statement.format(name=kept.name))
+
+
+GROUPED = "CREATE VIEW grouped AS SELECT id, email FROM users GROUP BY id"
+ASKED = {
+    "a key on which nothing depends": ((), "ALTER TABLE users DROP CONSTRAINT users_pkey CASCADE", ""),
+    "a key that a view needs": ((GROUPED,), "ALTER TABLE users DROP CONSTRAINT users_pkey CASCADE", "drop constraint"),
+    "a key of a name that is too long": ((), "ALTER TABLE a.b.c.users DROP CONSTRAINT k CASCADE", "drop constraint"),
+    "a type that is not there": ((), "DROP TYPE IF EXISTS never_was", ""),
+    "a type that is there": (("CREATE TYPE mood AS ENUM ('a')",), "DROP TYPE mood", "drop type mood"),
+    "an index by a new name": ((), "ALTER INDEX users_pkey RENAME TO users_key", ""),
+    "a table that is called an index": ((), "ALTER INDEX users RENAME TO people", "rename index users"),
+    "a creation of a name of three parts": (
+        ("CREATE TABLE {name}.public.mine (id int)",),
+        "DROP TABLE mine",
+        "drop table",
+    ),
+    "a sequence that is not there": ((), "DROP SEQUENCE IF EXISTS never_was", ""),
+    "a sequence that is there": (("CREATE SEQUENCE numbers",), "DROP SEQUENCE numbers", "drop sequence numbers"),
+}
+
+
+@pytest.mark.parametrize(("before", "statement", "told"), ASKED.values(), ids=ASKED)
+@pytest.mark.parametrize("name", ["psycopg2", "asyncpg"])
+def test_what_the_catalogue_answers_decides(
+    name: str, before: tuple[str, ...], statement: str, told: str, reach: Reach
+) -> None:
+    kept = reach(name)
+    statements = [one.format(name=kept.name) for one in before]
+    if told:
+        assert kept.refusal(*statements, statement).startswith(f"Refused to {told}")
+    else:
+        kept.send(*statements, statement)
+
+
+def test_a_definition_that_may_not_be_seen_makes_no_table_temporary(
+    reach: Reach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = reach("pymysql")
+    # An account that may drop a table and not see its definition: servers differ in whether there is one.
+    original = catalogue.fetch
+
+    def fetch(connection: Any, question: str) -> Any:
+        return original(connection, question.replace("SHOW CREATE TABLE", "SHOW CREATE NOTHING"))
+
+    monkeypatch.setattr(catalogue, "fetch", fetch)
+    assert "drop table users" in kept.refusal("DROP TABLE users")
