@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Collection, Hashable, Mapping
 
     from sqlalchemy import URL
 
@@ -24,11 +24,21 @@ Made = TypeVar("Made")
 SOURCES_OF_CONNECTIONS = ("creator", "async_creator", "pool")
 """Options that bring connections along, whatever the URL says."""
 
-OF_ONE_BACKEND = ("connect_args", "isolation_level", "module")
+OF_ONE_BACKEND = ("module", "paramstyle")
 """Options whose values mean something to one database system alone."""
 
 ONE_CONNECTION_POOLS = (SingletonThreadPool, StaticPool)
 INVALID_ARGUMENTS = re.compile(r"Invalid argument\(s\) (?P<names>.+?) sent to create_engine\(\)")
+
+SQLITE_ARGUMENTS = frozenset(
+    {
+        *("timeout", "detect_types", "isolation_level", "check_same_thread", "factory", "cached_statements"),
+        *("autocommit", "iter_chunk_size"),
+    }
+)
+"""What sqlite3 and aiosqlite take, but for ``uri``: the test database is named by its path."""
+
+ONLY_SQLITE_ARGUMENTS = SQLITE_ARGUMENTS - {"timeout", "isolation_level", "autocommit"} | {"uri"}
 
 
 @dataclass(slots=True, repr=False)
@@ -49,18 +59,36 @@ class EngineOptions:
         return any(self.options.get(name) is not None for name in SOURCES_OF_CONNECTIONS)
 
     def fit_other_backend(self) -> None:
-        """Set aside what was written for another database system, or another database."""
+        """Set aside what was written for another database system."""
         self._set_aside(*OF_ONE_BACKEND)
+        self.fit_memory()  # such a pool was chosen for SQLite's :memory:
 
-    def fit_other_database(self) -> None:
-        """Set aside what would lead past the URL."""
+    def fit_other_database(self, url: URL) -> None:
+        """Set aside what would lead past the URL, and what its dialect does not know."""
         self._set_aside(*SOURCES_OF_CONNECTIONS)
+        levels = _isolation_levels(url)
+        if levels is not None:
+            self._fit_isolation_level(levels)
 
     def fit_memory(self) -> None:
         """Set aside pools of one connection: it would be shared by concurrent sessions."""
         pool = self.options.get("poolclass")
         if isinstance(pool, type) and issubclass(pool, ONE_CONNECTION_POOLS):
             self._set_aside("poolclass")
+
+    def set_connect_args(self, connect_args: Mapping[str, Any], *, backend: str, is_exchanged: bool) -> None:
+        """Take these ``connect_args`` instead of the application's, as far as they are for this database system.
+
+        Args:
+            connect_args: What is left of the application's own, and what the driver needs besides.
+            backend: The database system that the engine gets.
+            is_exchanged: Whether the application's own were written for another database.
+        """
+        given = self.options.pop("connect_args", None) or {}
+        fitting = {name: each for name, each in connect_args.items() if not is_exchanged or _is_taken(name, backend)}
+        if fitting:
+            self.options["connect_args"] = fitting
+        self.aside += [f"connect_args[{name!r}]" for name in given if name not in fitting]
 
     def make(self, create: Callable[..., Made], url: URL, *, is_exchanged: bool) -> Made:
         """Make an engine.
@@ -79,6 +107,15 @@ class EngineOptions:
                 names = re.findall(r"'(\w+)'", invalid["names"]) if invalid and is_exchanged else []
                 if not self._set_aside(*names):
                     raise
+
+    def _fit_isolation_level(self, levels: Collection[str]) -> None:
+        if not _is_known(self.options.get("isolation_level"), levels):
+            self._set_aside("isolation_level")
+        execution_options = self.options.get("execution_options") or {}
+        if not _is_known(execution_options.get("isolation_level"), levels):
+            kept = {name: each for name, each in execution_options.items() if name != "isolation_level"}
+            self.options["execution_options"] = kept
+            self.aside.append("execution_options['isolation_level']")
 
     def _set_aside(self, *names: str) -> list[str]:
         found = [name for name in names if self.options.pop(name, None) is not None]
@@ -117,3 +154,21 @@ class _Itself:
 
     def __hash__(self) -> int:
         return id(self._value)
+
+
+def _is_taken(argument: str, backend: str) -> bool:
+    """Tell whether a driver's argument is one of this database system, as far as is known."""
+    return argument in SQLITE_ARGUMENTS if backend == "sqlite" else argument not in ONLY_SQLITE_ARGUMENTS
+
+
+def _isolation_levels(url: URL) -> Collection[str] | None:
+    """Return the isolation levels that a dialect knows; None where it tells only when it is connected."""
+    try:
+        dialect: Any = url.get_dialect()()
+        return tuple(dialect.get_isolation_level_values(None))
+    except Exception:  # noqa: BLE001  # a dialect may ask the connection, and raises what it likes without one
+        return None
+
+
+def _is_known(level: object, levels: Collection[str]) -> bool:
+    return not isinstance(level, str) or level.replace("_", " ").upper() in {known.upper() for known in levels}

@@ -1,35 +1,34 @@
 """The factory: one engine for the same arguments, guarded, of the database that the environment selects.
 
-Asks who must decide (the environment, the bind's URL, the driver), makes the engine with SQLAlchemy, puts the guard on
-it and keeps it. Decides nothing itself.
+Asks who must decide (the environment, the bind's URL, the driver), has the engine put together and keeps it. Decides
+nothing itself. No error leaves it with a frame whose locals could hold a password.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import URL, Engine, event
+from sqlalchemy import URL, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from engineroom import _binds, _lifecycle, _project, _schema
-from engineroom._engine_options import EngineOptions, freeze
+from engineroom import _binds, _lifecycle, _project
+from engineroom._assembly import assemble
+from engineroom._engine_options import freeze
 from engineroom._environment import Origin, OriginKind
-from engineroom._guard import guard, guard_new
-from engineroom._loops import pool_per_loop
-from engineroom._plans import ASYNC, SYNC, choose_kind, plan_engine
-from engineroom.errors import EngineroomError
+from engineroom._plans import ASYNC, SYNC, History, choose_kind, plan_engine
+from engineroom.errors import EngineroomError, InvalidSettingError
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
-
-    from sqlalchemy.pool import Pool
+    from types import TracebackType
 
     from engineroom._binds import Resolution
-    from engineroom._plans import Kind, Plan
+    from engineroom._plans import Kind
 
 __all__ = [
     "DatabaseUrl",
@@ -40,7 +39,11 @@ __all__ = [
     "get_async_engine",
     "get_engine",
     "made_engines",
+    "reset",
 ]
+
+MOST_ANSWERS = 256
+FRAMES_WITH_SECRETS = {"engineroom", "sqlalchemy"}
 
 DatabaseUrl = str | URL | Callable[[], str | URL]
 """What the factory takes as a URL: a text, a ``sqlalchemy.URL``, or a callable that returns one of them."""
@@ -60,9 +63,9 @@ class EngineRecord:
     """
 
     bind: str
-    engine: Engine | AsyncEngine
+    engine: Engine | AsyncEngine = field(repr=False)
     resolution: Resolution
-    url: URL
+    url: URL = field(repr=False)
     notes: tuple[str, ...]
     module: str
 
@@ -74,12 +77,12 @@ class _Registry:
         self.mutex = threading.RLock()
         self.engines: dict[Hashable, Any] = {}
         self.first: dict[tuple[str, str], Any] = {}
-        self.arguments: dict[str, list[URL]] = {}  # the different databases that a bind was asked for, first one first
+        self.histories: dict[str, History] = {}
+        self.answers: dict[Hashable, URL] = {}  # what callables returned: asked twice, one means the same database
         self.records: list[EngineRecord] = []
 
 
 _registry = _Registry()
-_parents_pools: list[Pool] = []  # a forked child must not even collect its parent's connections
 
 
 def get_engine(url: DatabaseUrl | None = None, *, bind: str = "default", **options: Any) -> Engine:
@@ -117,10 +120,10 @@ def get_engine(url: DatabaseUrl | None = None, *, bind: str = "default", **optio
             return known
     try:
         return cast("Engine", _obtain(SYNC, url, bind, options))
-    except EngineroomError as error:
-        refusal = error.without_traceback()
+    except Exception as error:  # noqa: BLE001  # raised again below
+        failure = _without_secrets(error)
     del url, options  # a report that shows the locals of frames must not show a password
-    raise refusal
+    raise failure
 
 
 def get_async_engine(url: DatabaseUrl | None = None, *, bind: str = "default", **options: Any) -> AsyncEngine:
@@ -151,10 +154,10 @@ def get_async_engine(url: DatabaseUrl | None = None, *, bind: str = "default", *
             return known
     try:
         return cast("AsyncEngine", _obtain(ASYNC, url, bind, options))
-    except EngineroomError as error:
-        refusal = error.without_traceback()
+    except Exception as error:  # noqa: BLE001  # raised again below
+        failure = _without_secrets(error)
     del url, options  # a report that shows the locals of frames must not show a password
-    raise refusal
+    raise failure
 
 
 def database_url(bind: str = "default") -> URL:
@@ -179,24 +182,40 @@ def database_url(bind: str = "default") -> URL:
     """
     try:
         with _registry.mutex:
-            earlier = _registry.arguments.get(bind, [])
-            plan = plan_engine(choose_kind(bind, earlier), None, bind, {}, earlier=earlier)
+            history = _registry.histories.get(bind) or History()
+            plan = plan_engine(choose_kind(bind, history), None, bind, {}, history)
             _freeze(f"the database URL of bind {bind}")
+            history.record(plan, None, is_engine=False)
+            _registry.histories[bind] = history
             return plan.url
-    except EngineroomError as error:
-        refusal = error.without_traceback()
-    raise refusal
+    except Exception as error:  # noqa: BLE001  # raised again below
+        failure = _without_secrets(error)
+    raise failure
 
 
 def dispose_engines() -> None:
-    """Close the idle connections of all sync engines; the engines stay usable."""
+    """Close the idle connections of all sync engines; the engines stay usable.
+
+    Example:
+        >>> from engineroom import dispose_engines, get_engine
+        >>> engine = get_engine("sqlite:///shop.db")
+        >>> dispose_engines()
+        >>> engine is get_engine()
+        True
+    """
     for record in made_engines():
         if isinstance(record.engine, Engine):
             record.engine.dispose()
 
 
 async def dispose_async_engines() -> None:
-    """Close the idle connections of all async engines, each in its event loop; the engines stay usable."""
+    """Close the idle connections of all async engines, each in its event loop; the engines stay usable.
+
+    Example:
+        >>> import asyncio
+        >>> from engineroom import dispose_async_engines
+        >>> asyncio.run(dispose_async_engines())
+    """
     for record in made_engines():
         if isinstance(record.engine, AsyncEngine):
             await record.engine.dispose()
@@ -208,51 +227,69 @@ def made_engines() -> tuple[EngineRecord, ...]:
         return tuple(_registry.records)
 
 
+def reset() -> None:
+    """Close the idle connections and forget all engines; for tests."""
+    for record in made_engines():
+        (record.engine.sync_engine if isinstance(record.engine, AsyncEngine) else record.engine).dispose()
+    with _registry.mutex:
+        for kept in (_registry.engines, _registry.first, _registry.histories, _registry.answers, _registry.records):
+            kept.clear()
+
+
 def _obtain(kind: Kind, url: DatabaseUrl | None, bind: str, options: dict[str, Any]) -> Any:
     """Return the engine for these arguments, made at the first call."""
-    key: Hashable = (kind.caller, bind, url, freeze(options))
-    with _registry.mutex:
-        known = _registry.engines.get(key)
-    if known is not None:
-        return known
     argument = _read_argument(url, kind.caller)  # calls the application's code, so without the lock
+    key: Hashable = (kind.caller, bind, argument, freeze(options))
     with _registry.mutex:
         if key not in _registry.engines:
-            same: Hashable = (kind.caller, bind, argument, freeze(options))
-            if same not in _registry.engines:
-                _registry.engines[same] = _make(kind, argument, bind, options)
-            _registry.engines[key] = _registry.engines[same]
+            _registry.engines[key] = _make(kind, argument, bind, options)
         return _registry.engines[key]
 
 
 def _read_argument(url: DatabaseUrl | None, caller: str) -> URL | None:
     if callable(url):
-        url = url()
+        return _ask(url, caller)
     if url is None or isinstance(url, URL):
         return url
-    return _binds.parse_url(url, Origin(OriginKind.ARGUMENT, caller))
+    return _parse(url, caller)
+
+
+def _ask(source: Callable[[], str | URL], caller: str) -> URL:
+    """Return what a callable returned when it was asked first."""
+    key = freeze(source)
+    known = _registry.answers.get(key)
+    if known is not None:
+        return known
+    text = source()
+    answer = text if isinstance(text, URL) else _parse(text, caller)
+    while len(_registry.answers) >= MOST_ANSWERS:  # a callable that is made for each call is not kept for ever
+        _registry.answers.pop(next(iter(_registry.answers)), None)
+    return _registry.answers.setdefault(key, answer)
+
+
+def _parse(text: object, caller: str) -> URL:
+    origin = Origin(OriginKind.ARGUMENT, caller)
+    if isinstance(text, str):
+        return _binds.parse_url(text, origin)
+    if inspect.iscoroutine(text):
+        text.close()  # it warns when it is never awaited
+    raise InvalidSettingError(
+        f"The URL {origin} is not a database URL.",
+        why=f"it is of type {type(text).__name__}; a str, a sqlalchemy.URL, or a callable that returns one is wanted.",
+        fix=[f"pass its text: {caller}(str(settings.database_url))"],
+    )
 
 
 def _make(kind: Kind, argument: URL | None, bind: str, options: dict[str, Any]) -> Any:
-    plan = plan_engine(kind, argument, bind, options, earlier=_registry.arguments.get(bind, []))
-    fitted = _fit(plan, options)
-    engine = fitted.make(kind.create, plan.url, is_exchanged=plan.is_exchanged)
-    inner: Engine = engine.sync_engine if kind.is_async else engine
-    if kind.is_async and "pool" not in fitted.options:
-        pool_per_loop(inner)
-    if plan.in_memory:
-        event.listen(inner, "connect", _relax_durability)
-    if fitted.brings_connections:
-        guard(inner)
-    else:
-        guard_new(inner)
-    if plan.in_memory and _lifecycle.is_test_process():
-        _prepare_schema(inner, bind)
+    history = _registry.histories.get(bind) or History()
+    plan = plan_engine(kind, argument, bind, options, history)
+    engine, notes = assemble(kind, plan, bind, options)
     module = _freeze(f"the engine of bind {bind}")
-    _registry.first.setdefault((kind.caller, bind), engine)
-    if argument is not None and plan.number == len(_registry.arguments.setdefault(bind, [])):
-        _registry.arguments[bind].append(argument)
-    _registry.records.append(EngineRecord(bind, engine, plan.resolution, plan.url, _tell(fitted.aside), module))
+    history.record(plan, argument, is_engine=True)
+    _registry.histories[bind] = history
+    if plan.number == history.first:  # a bare call of either kind means one database
+        _registry.first.setdefault((kind.caller, bind), engine)
+    _registry.records.append(EngineRecord(bind, engine, plan.resolution, plan.url, notes, module))
     return engine
 
 
@@ -262,43 +299,22 @@ def _freeze(what: str) -> str:
     return module
 
 
-def _fit(plan: Plan, options: dict[str, Any]) -> EngineOptions:
-    fitted = EngineOptions(dict(options))
-    if plan.is_other_backend:
-        fitted.fit_other_backend()
-    if plan.is_exchanged:
-        fitted.fit_other_database()
-    if plan.in_memory:
-        fitted.fit_memory()
-    if plan.connect_args:
-        fitted.options["connect_args"] = plan.connect_args
-    return fitted
+def _without_secrets(error: Exception) -> Exception:
+    """Return the error without the frames of ours and SQLAlchemy's that it passed; the application's own stay."""
+    if isinstance(error, EngineroomError):
+        error.__cause__ = error.__context__ = None
+    traceback: TracebackType | None = error.__traceback__
+    while traceback is not None and _may_hold_secrets(traceback):
+        traceback = traceback.tb_next
+    return error.with_traceback(traceback)
 
 
-def _prepare_schema(engine: Engine, bind: str) -> None:
-    configuration = _schema.configuration_of(_project.get_project(), bind)
-    if configuration.schema or configuration.seed:
-        _schema.build_before_first_connection(engine, bind, engine.url.set(drivername="sqlite"), configuration)
-
-
-def _tell(aside: list[str]) -> tuple[str, ...]:
-    return (f"options set aside, since this database cannot take them: {', '.join(aside)}",) if aside else ()
-
-
-def _relax_durability(dbapi_connection: Any, _: object) -> None:
-    """Do without waiting for the disk: the database ends with the run, and may stand on a disk where RAM is short."""
-    cursor = dbapi_connection.cursor()
-    cursor.execute("PRAGMA synchronous = OFF")
-    cursor.close()
+def _may_hold_secrets(traceback: TracebackType) -> bool:
+    return str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0] in FRAMES_WITH_SECRETS
 
 
 def _after_fork_in_child() -> None:
-    """Give every engine a new pool; the parent's connections are neither used nor closed, nor collected."""
-    _registry.mutex = threading.RLock()
-    for record in _registry.records:
-        engine = record.engine.sync_engine if isinstance(record.engine, AsyncEngine) else record.engine
-        _parents_pools.append(engine.pool)
-        engine.dispose(close=False)
+    _registry.mutex = threading.RLock()  # another thread of the parent may have held it
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -13,29 +13,35 @@ import atexit
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import sqlite3
 import stat
+import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engineroom._forks import keep_for_ever
 from engineroom._run_files import DIRECTORY_PREFIX, LOCK_NAME, RUN_VARIABLE, is_run_directory
+from engineroom.errors import InvalidSettingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import URL
 
-__all__ = ["memory_url", "run_directory", "start_run", "storage_directories", "sweep"]
+__all__ = ["memory_url", "reset", "run_directory", "start_run", "storage_directories", "sweep"]
 
 WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 UNFINISHED_PREFIX = ".engineroom-"
+LOCK_TEXT = b"A run of engineroom holds this lock while it needs the directory.\n"
 RAM_STORAGE = Path("/dev/shm")  # noqa: S108  # the RAM-backed file system of Linux; the directory made there is private
 LEAST_FREE_BYTES = 128 * 1024 * 1024  # containers often give /dev/shm 64 MB: too little for a database and its WAL
 UNFINISHED_SECONDS = 3600  # a directory that never got its name in this time belongs to a killed process
+KEEPER_SECONDS = 30.0
 
 
 class _Run:
@@ -48,7 +54,7 @@ class _Run:
 
 
 _run: _Run | None = None
-_inherited_keepers: list[sqlite3.Connection] = []  # a forked child must neither use nor close its parent's connections
+_locks_for_child: list[int] = []  # one, between the moments before and after a fork
 _mutex = threading.RLock()
 
 
@@ -57,6 +63,9 @@ def run_directory() -> Path:
 
     Returns:
         A private directory (mode 0700) on RAM-backed storage, or in the temporary directory where there is none.
+
+    Raises:
+        InvalidSettingError: No directory can be made anywhere.
     """
     with _mutex:
         if _run is None:
@@ -69,6 +78,9 @@ def start_run() -> Path:
     """Begin a run of this process's own, whatever it inherited, and return its directory.
 
     A second call in the same process returns the same directory: engines that the first run made are still alive.
+
+    Raises:
+        InvalidSettingError: No directory can be made anywhere.
     """
     with _mutex:
         directory = _create() if _run is None else _run.directory
@@ -76,15 +88,24 @@ def start_run() -> Path:
         return directory
 
 
-def memory_url(bind: str) -> URL:
+def memory_url(bind: str, number: int = 0) -> URL:
     """Return the URL of the run's database in memory for a bind; the database is made at the first call.
 
     Each xdist worker has its own. The journal mode is WAL, so that an open read does not lock out a commit.
+
+    Args:
+        bind: The name of the bind; case does not matter, as for the bind's variables.
+        number: Which one of the bind's databases it is, from 0.
+
+    Raises:
+        InvalidSettingError: No directory can be made anywhere.
     """
     from sqlalchemy import URL  # noqa: PLC0415  # the front door is lazy
 
-    worker = os.environ.get(WORKER_VARIABLE, "")
-    path = run_directory() / (f"test_{bind}_{worker}.db" if worker else f"test_{bind}.db")
+    # A dash, which no bind's name has: the second database of bind a is not the first one of bind a_2.
+    name = f"test_{bind.lower()}-{number + 1}" if number else f"test_{bind.lower()}"
+    worker = re.sub(r"\W", "_", os.environ.get(WORKER_VARIABLE, ""))
+    path = run_directory() / (f"{name}_{worker}.db" if worker else f"{name}.db")
     with _mutex:
         if _run is not None and path not in _run.keepers:
             _run.keepers[path] = _open_keeper(path)
@@ -101,12 +122,18 @@ def sweep() -> None:
     """Remove the directories of runs that were killed: those whose lock nobody holds any more."""
     for directory in _find_runs():
         with contextlib.suppress(OSError):
-            lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
+            lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(directory, ignore_errors=True)
+                if os.pread(lock, len(LOCK_TEXT), 0) == LOCK_TEXT:
+                    shutil.rmtree(directory, ignore_errors=True)
             finally:
                 os.close(lock)
+
+
+def reset() -> None:
+    """Leave the run, as at exit; for tests."""
+    _leave()
 
 
 def _find_runs() -> Iterator[Path]:
@@ -116,12 +143,23 @@ def _find_runs() -> Iterator[Path]:
                 path = Path(entry.path)
                 if entry.name.startswith(DIRECTORY_PREFIX) and is_run_directory(path):
                     yield path
-                elif entry.name.startswith(UNFINISHED_PREFIX) and _is_left_over(entry.stat()):
+                elif entry.name.startswith(UNFINISHED_PREFIX) and _is_left_over(path):
                     shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_left_over(unfinished: os.stat_result) -> bool:
-    return unfinished.st_uid == os.getuid() and unfinished.st_mtime < time.time() - UNFINISHED_SECONDS
+def _is_left_over(unfinished: Path) -> bool:
+    """Tell whether a directory was made by a process that was killed before the directory got its name."""
+    try:
+        status = unfinished.lstat()
+        return (
+            stat.S_ISDIR(status.st_mode)
+            and status.st_uid == os.getuid()
+            and stat.S_IMODE(status.st_mode) == stat.S_IRWXU
+            and status.st_mtime < time.time() - UNFINISHED_SECONDS
+            and {path.name for path in unfinished.iterdir()} <= {LOCK_NAME}
+        )
+    except OSError:
+        return False
 
 
 def _has_room(storage: Path) -> bool:
@@ -133,28 +171,60 @@ def _has_room(storage: Path) -> bool:
 
 
 def _create() -> Path:
+    try:
+        places = storage_directories()
+    except OSError as error:  # no directory for temporary files at all
+        raise _no_place("any temporary directory", error) from None
     sweep()
-    storage = next((place for place in storage_directories() if _has_room(place)), Path(tempfile.gettempdir()))
+    failures: list[OSError] = []
+    for storage in [*filter(_has_room, places), places[-1]]:
+        try:
+            return _create_in(storage)
+        except OSError as error:
+            failures.append(error)
+    raise _no_place(str(places[-1]), failures[-1])
+
+
+def _create_in(storage: Path) -> Path:
     unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, dir=storage))
-    lock = os.open(unfinished / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, stat.S_IRUSR | stat.S_IWUSR)
-    fcntl.flock(lock, fcntl.LOCK_SH)
-    # It gets its name only now that it is locked, so that no other process can take it for a killed run's.
-    directory = storage / f"{DIRECTORY_PREFIX}{unfinished.name.removeprefix(UNFINISHED_PREFIX)}"
-    return _enter(unfinished.rename(directory), lock)
+    try:
+        lock = os.open(unfinished / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, stat.S_IRUSR | stat.S_IWUSR)
+        os.write(lock, LOCK_TEXT)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        # It gets its name only now that it is locked, so that no other process can take it for a killed run's.
+        directory = storage / f"{DIRECTORY_PREFIX}{unfinished.name.removeprefix(UNFINISHED_PREFIX)}"
+        return _enter(unfinished.rename(directory), lock)
+    except OSError:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def _no_place(where: str, error: OSError) -> InvalidSettingError:
+    return InvalidSettingError(
+        "There is no place for a database in memory.",
+        why=f"its file stands on {RAM_STORAGE}, or where there is none, or no room, in the temporary directory; "
+        f"{where} cannot be used: {error.strerror}.",
+        fix=["name a directory that can be written: export TMPDIR=/path/to/directory"],
+    )
 
 
 def _join(directory: Path) -> Path | None:
     """Take part in a run that another process began, unless it is over."""
-    if not is_run_directory(directory):
+    lock = _share_lock(directory) if is_run_directory(directory) else None
+    return None if lock is None else _enter(directory, lock)
+
+
+def _share_lock(directory: Path) -> int | None:
+    """Return a shared lock of its own on a run's directory, or None if the last one out is removing it."""
+    try:
+        lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
         return None
     with contextlib.suppress(OSError):
-        lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            os.close(lock)  # the last one out is removing it
-            return None
-        return _enter(directory, lock)
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        if os.fstat(lock).st_nlink:
+            return lock
+    os.close(lock)
     return None
 
 
@@ -162,12 +232,13 @@ def _enter(directory: Path, lock: int) -> Path:
     global _run  # noqa: PLW0603  # one run a process
     _run = _Run(directory, lock)
     os.environ[RUN_VARIABLE] = str(directory)
+    _leave_with_multiprocessing(_run)
     return directory
 
 
 def _open_keeper(path: Path) -> sqlite3.Connection:
     # While one connection is open SQLite keeps the WAL; else each last close would copy it back and remove it.
-    keeper = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+    keeper = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=KEEPER_SECONDS)
     keeper.execute("PRAGMA journal_mode = WAL").close()
     keeper.execute("PRAGMA synchronous = OFF").close()
     return keeper
@@ -175,35 +246,60 @@ def _open_keeper(path: Path) -> sqlite3.Connection:
 
 @atexit.register
 def _leave() -> None:
-    """Close the keepers, and remove the directory if no other process of the run is left."""
+    """Remove the directory if no other process of the run is left."""
     global _run
     run, _run = _run, None
     if run is None:
         return
-    for keeper in run.keepers.values():
-        keeper.close()
+    if os.environ.get(RUN_VARIABLE) == str(run.directory):
+        del os.environ[RUN_VARIABLE]
     try:
         fcntl.flock(run.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return  # a child still uses it; the last one out removes it
-    finally:
-        if os.environ.get(RUN_VARIABLE) == str(run.directory):
-            del os.environ[RUN_VARIABLE]
+        # A child still uses it; the last one out removes it. To close a keeper could remove the WAL: a forked child's
+        # connections hold no lock of the system against that, as SQLite believes to have the parent's.
+        keep_for_ever(run.keepers)
+        os.close(run.lock)
+        return
+    for keeper in run.keepers.values():
+        keeper.close()
     shutil.rmtree(run.directory, ignore_errors=True)
     os.close(run.lock)
 
 
-def _after_fork_in_child() -> None:
-    """Take a lock of the child's own: the inherited one is shared with the parent, down to its mode."""
-    global _run, _mutex  # noqa: PLW0603
-    _mutex = threading.RLock()
-    run, _run = _run, None
-    if run is None:
+def _leave_with_multiprocessing(run: _Run) -> None:
+    """Leave the run at the end of a process of multiprocessing, too: most of them run no exit handlers."""
+    util, process = sys.modules.get("multiprocessing.util"), sys.modules.get("multiprocessing.process")
+    if util is None or process is None:
         return
-    _inherited_keepers.extend(run.keepers.values())
-    directory, inherited_lock = run.directory, run.lock
-    _join(directory)
-    os.close(inherited_lock)
+    if process.parent_process() is not None:
+        util.Finalize(None, _leave, exitpriority=-100)
+    # A process that is only just starting forgets its finalizers first, and calls this then.
+    util.register_after_fork(run, lambda _: util.Finalize(None, _leave, exitpriority=-100))
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+def _before_fork() -> None:
+    """Take a lock for the child: the parent's is shared with it, down to its mode, and the parent may be gone first."""
+    _mutex.acquire()
+    lock = _share_lock(_run.directory) if _run is not None else None
+    _locks_for_child.extend([] if lock is None else [lock])
+
+
+def _after_fork_in_parent() -> None:
+    while _locks_for_child:
+        os.close(_locks_for_child.pop())
+    _mutex.release()
+
+
+def _after_fork_in_child() -> None:
+    global _run
+    run, _run = _run, None
+    if run is not None:
+        keep_for_ever(run.keepers)
+        os.close(run.lock)
+        while _locks_for_child:
+            _enter(run.directory, _locks_for_child.pop())
+    _mutex.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -7,31 +7,37 @@ engine and opens no connection.
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine
+from sqlalchemy.exc import NoSuchModuleError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from engineroom import _binds, _lifecycle, _memory, _project
+from engineroom import _binds, _identity, _lifecycle, _memory, _project
 from engineroom._address import address_of, mask_url
 from engineroom._drivers import async_twin, sync_twin
+from engineroom._drivers.options import DRIVER_OPTIONS
 from engineroom._environment import Environment
-from engineroom._guard import verdict
 from engineroom._layers import read_layers
-from engineroom.errors import UnsafeTestDatabaseError
+from engineroom._verdict import judge
+from engineroom.errors import MissingDependencyError, UnsafeTestDatabaseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy import URL
 
     from engineroom._binds import Resolution
     from engineroom._drivers import DriverChoice
+    from engineroom._layers import Layers
 
-__all__ = ["ASYNC", "SYNC", "Kind", "Plan", "choose_kind", "plan_engine"]
+__all__ = ["ASYNC", "SYNC", "History", "Kind", "Plan", "choose_kind", "missing_driver", "plan_engine"]
 
 ASYNC_DRIVERS = frozenset({"aiosqlite", "asyncpg", "psycopg_async", "aiomysql", "asyncmy"})
+FOR_THE_WHOLE_BIND = frozenset({"test-variable", "env-test-file"})
+"""The rules by which one test database stands for all that the application asks of a bind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,50 @@ ASYNC = Kind("get_async_engine", create_async_engine, async_twin, is_async=True)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Settings:
+    """The settings that a bind is found in: those of the environment, and under test those outside of it."""
+
+    layers: Layers
+    outside: Layers
+
+
+@dataclass(slots=True, repr=False)
+class History:
+    """What was asked of a bind before. It has no repr of its parts, as they hold secrets.
+
+    Attributes:
+        argument: The URL that the first engine was asked for, if one was passed: a bare call means the same.
+        first: Which one of the databases the first engine reaches; None as long as there is no engine.
+        explicit: The first URL that was passed at all.
+        databases: The different databases that were asked for; None stands for whatever the first URL will be.
+        settings: What was read for the first engine: all engines of the bind reach the same database.
+    """
+
+    argument: URL | None = None
+    first: int | None = None
+    explicit: URL | None = None
+    databases: list[URL | None] = field(default_factory=list)
+    settings: Settings | None = None
+
+    def record(self, plan: Plan, argument: URL | None, *, is_engine: bool) -> None:
+        """Write down what was made, or handed out, for an argument."""
+        if is_engine and self.first is None:
+            self.first, self.argument = plan.number, argument
+        self.explicit = self.explicit or argument
+        self.settings = plan.settings
+        if plan.number == len(self.databases):
+            self.databases.append(plan.asked)
+        self.databases[plan.number] = self.databases[plan.number] or plan.asked
+
+    def find_number(self, asked: URL | None) -> int:
+        """Tell which one of the bind's different databases it is, from 0; the next one if there was none such."""
+        if asked is None:
+            return 0
+        same = (number for number, url in enumerate(self.databases) if not url or _binds.is_same_database(url, asked))
+        return next(same, len(self.databases))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Plan:
     """What an engine will be made of. It has no repr of its parts, as they hold secrets.
 
@@ -57,14 +107,18 @@ class Plan:
         url: The URL, with the driver exchanged.
         connect_args: What the driver takes besides.
         in_memory: Whether it is a database in memory.
-        number: Which one of the different databases this is that the application passed for the bind, from 0.
+        asked: The application's URL, by which the number is found; None where it has none.
+        number: Which one of the different databases of the bind this is, from 0.
+        settings: What the URL was found in.
     """
 
     resolution: Resolution
     url: URL
     connect_args: dict[str, Any]
     in_memory: bool
+    asked: URL | None
     number: int
+    settings: Settings
 
     @property
     def is_exchanged(self) -> bool:
@@ -78,7 +132,7 @@ class Plan:
         return asked is not None and _family(asked) != _family(self.url)
 
 
-def plan_engine(kind: Kind, argument: URL | None, bind: str, options: dict[str, Any], *, earlier: Sequence[URL]) -> Plan:
+def plan_engine(kind: Kind, argument: URL | None, bind: str, options: Mapping[str, Any], history: History) -> Plan:
     """Find the database of a bind and the driver for it.
 
     Args:
@@ -86,72 +140,123 @@ def plan_engine(kind: Kind, argument: URL | None, bind: str, options: dict[str, 
         argument: The URL that the application passed, if it did.
         bind: The name of the bind.
         options: The application's options; ``connect_args`` count for which database is reached.
-        earlier: The URLs of different databases that the application passed for this bind before, first one first.
+        history: What was asked of the bind before.
 
     Raises:
         EngineroomError: As the factory.
     """
-    first = earlier[0] if earlier else None
-    resolution = _resolve(kind, argument, bind, options.get("connect_args"), first)
-    number = _find_number(argument or first, earlier)
-    url, connect_args = resolution.url, resolution.connect_args
-    in_memory = url is None or address_of(url, connect_args).in_memory
-    if url is None or in_memory:
+    argument = history.argument if argument is None else argument
+    settings = history.settings or _read_settings()
+    resolution = _resolve(kind, argument, bind, options.get("connect_args"), settings, history.explicit)
+    asked = argument or _read_variable(bind, settings)
+    number = 0 if resolution.rule in FOR_THE_WHOLE_BIND else history.find_number(asked)
+    connect_args = resolution.connect_args
+    choice = None if resolution.url is None else _choose_driver(kind, resolution.url)
+    in_memory = choice is None or address_of(choice.url, choice.merge(connect_args)).in_memory
+    if choice is None or in_memory:
         # One database for all engines of the bind, also outside of a test run: see the module _memory.
-        url, connect_args = _memory.memory_url(f"{bind}_{number + 1}" if number else bind), {}
-    choice = kind.exchange(url, is_installed=_is_installed)
-    _refuse_without_plugin(choice.url)
-    return Plan(resolution, choice.url, choice.merge(connect_args), in_memory, number)
+        choice = _choose_driver(kind, _memory.memory_url(bind, number))
+    connect_args = choice.merge(connect_args)
+    _refuse_without_plugin(choice.url, {} if in_memory else connect_args)
+    return Plan(resolution, _hide_password(choice.url), connect_args, in_memory, asked, number, settings)
 
 
-def _resolve(
-    kind: Kind, argument: URL | None, bind: str, connect_args: Mapping[str, Any] | None, earlier: URL | None
-) -> Resolution:
+def choose_kind(bind: str, history: History) -> Kind:
+    """Tell which kind of driver the application uses, where its setting names one."""
+    settings = history.settings or _read_settings()
+    resolution = _resolve(SYNC, history.argument, bind, None, settings, history.explicit)
+    asked = resolution.url or resolution.application_url
+    return ASYNC if asked is not None and asked.drivername.partition("+")[2] in ASYNC_DRIVERS else SYNC
+
+
+def _read_settings() -> Settings:
     project = _project.get_project()
     environment = _lifecycle.check_environment(project).environment
+    layers = read_layers(project, environment)
+    is_test = environment is Environment.TEST
+    return Settings(layers, read_layers(project, Environment.DEVELOPMENT) if is_test else layers)
+
+
+def _read_variable(bind: str, settings: Settings) -> URL | None:
+    variable = _binds.variable_of(bind)
+    value = settings.layers.get(variable)
+    return None if value is None or not value.text.strip() else _binds.parse_url(value.text, value.origin)
+
+
+def _resolve(  # noqa: PLR0913, PLR0917  # what _binds.resolve() asks for
+    kind: Kind,
+    argument: URL | None,
+    bind: str,
+    connect_args: Mapping[str, Any] | None,
+    settings: Settings,
+    earlier: URL | None,
+) -> Resolution:
+    project = _project.get_project()
     return _binds.resolve(
         bind,
-        earlier if argument is None else argument,
-        environment=environment,
+        argument,
+        environment=_lifecycle.check_environment(project).environment,
         project=project,
-        layers=read_layers(project, environment),
-        outside=read_layers(project, Environment.DEVELOPMENT) if environment is Environment.TEST else None,
+        layers=settings.layers,
+        outside=settings.outside,
         connect_args=connect_args,
         earlier=earlier,
         caller=kind.caller,
     )
 
 
-def choose_kind(bind: str, earlier: Sequence[URL]) -> Kind:
-    """Tell which kind of driver the application uses, where its setting names one."""
-    resolution = _resolve(SYNC, None, bind, None, earlier[0] if earlier else None)
-    asked = resolution.url or resolution.application_url
-    return ASYNC if asked is not None and asked.drivername.partition("+")[2] in ASYNC_DRIVERS else SYNC
+def _choose_driver(kind: Kind, url: URL) -> DriverChoice:
+    choice = kind.exchange(url, is_installed=_is_installed)
+    try:
+        choice.url.get_dialect()
+    except NoSuchModuleError:
+        pass
+    except ImportError as error:
+        raise missing_driver(choice.url, error) from None
+    else:
+        return choice
+    raise missing_driver(choice.url, f"no installed package provides the dialect {choice.url.drivername}")
 
 
-def _find_number(argument: URL | None, earlier: Sequence[URL]) -> int:
-    same = (number for number, url in enumerate(earlier) if argument and _binds.is_same_database(url, argument))
-    return next(same, len(earlier) if argument else 0)
+def missing_driver(url: URL, reason: ImportError | str) -> MissingDependencyError:
+    """Build the error for a driver or a dialect that is not there."""
+    if isinstance(reason, ImportError):
+        reason = f"{reason.name or 'its module'} cannot be imported"
+    return MissingDependencyError(
+        f"There is no driver for {mask_url(url)}.",
+        why=f"{reason}.",
+        fix=["install the package that provides it", "check the spelling: postgresql, mysql, mariadb or sqlite"],
+    )
 
 
-def _refuse_without_plugin(url: URL) -> None:
+def _hide_password(url: URL) -> URL:
+    """Move a password from the query to the place where SQLAlchemy masks it; to the drivers it is the same."""
+    password = url.query.get("password")
+    if not isinstance(password, str) or url.get_driver_name().removesuffix("_async") not in DRIVER_OPTIONS:
+        return url
+    return url.difference_update_query(["password"]).set(password=password)
+
+
+def _refuse_without_plugin(url: URL, connect_args: Mapping[str, Any]) -> None:
     """Hand out nothing but disposable databases while pytest runs without the plugin that would select them."""
     if _lifecycle.is_test_process() or not _lifecycle.is_under_pytest():
         return
-    judged = verdict(url)
-    if not judged.disposable:
-        choice = _lifecycle.choose_environment(_project.get_project())
-        raise UnsafeTestDatabaseError(
-            f"Refused to hand out an engine of {mask_url(url)} while pytest runs.",
-            why=(
-                f"the pytest plugin of engineroom is switched off, {_project.get_project().environment_variable} is "
-                f'"{choice.environment}" ({choice.origin}), and {judged.reason}.'
-            ),
-            fix=[
-                "let pytest load the plugin: without -p no:engineroom, or with -p engineroom where autoloading is off",
-                f"select the test database: {_project.get_project().environment_variable}=test pytest",
-            ],
-        )
+    project = _project.get_project()
+    judged = judge(_identity.facts_of_url(url, connect_args, os.environ), project.test_names)
+    if judged.disposable:
+        return
+    choice = _lifecycle.choose_environment(project)
+    raise UnsafeTestDatabaseError(
+        f"Refused to hand out an engine of {mask_url(url)} while pytest runs.",
+        why=(
+            f"the pytest plugin of engineroom is switched off, {project.environment_variable} is "
+            f'"{choice.environment}" ({choice.origin}), and {judged.reason}.'
+        ),
+        fix=[
+            "let pytest load the plugin: without -p no:engineroom, or with -p engineroom where autoloading is off",
+            f"select the test database: {project.environment_variable}=test pytest",
+        ],
+    )
 
 
 def _is_installed(module: str) -> bool:

@@ -103,6 +103,10 @@ class LoopPool(Pool):
         """Return a new pool of the same configuration."""
         return LoopPool(self._template.recreate())
 
+    def abandon_closed(self) -> None:
+        """Let go of the connections of loops that were closed without notice, of every engine."""
+        _abandon_closed_loops()
+
     def status(self) -> str:
         """Tell the state of each loop's pool."""
         return "; ".join(pool.status() for pool in self._open_pools())
