@@ -86,8 +86,11 @@ def test_in_a_test_database_everything_may_be_destroyed(driver: str, reach: Reac
 def test_a_test_database_is_dropped_from_wherever(driver: str, reach: Reach) -> None:
     kept = reach(driver)
     name = f"test_engineroom_{secrets.token_hex(4)}"
-    kept.send(f"CREATE DATABASE {name}", isolation_level="AUTOCOMMIT")
-    kept.send(f"DROP DATABASE {name}", isolation_level="AUTOCOMMIT")
+    kept.database.send_to_server(f"CREATE DATABASE {name}")
+    try:
+        kept.send(f"DROP DATABASE {name}", isolation_level="AUTOCOMMIT")
+    finally:
+        kept.database.send_to_server(f"DROP DATABASE IF EXISTS {name}")
 
 
 @pytest.mark.parametrize("name", MARIADB)

@@ -231,14 +231,17 @@ def test_for_another_database_it_must_name_the_objects(name: str, reach: Reach, 
 
 @pytest.mark.parametrize("name", ["psycopg", "asyncpg"])
 def test_a_whole_database_is_dropped_by_a_permit_that_names_it(name: str, reach: Reach, databases: Databases) -> None:
-    test = reach(name, "test")
-    doomed = f"{databases('postgresql', 'other').name}_doomed"
-    test.send(f"CREATE DATABASE {doomed}", isolation_level="AUTOCOMMIT")
-    with permitted(test):
-        assert f"drop database {doomed}" in test.refusal(f"DROP DATABASE {doomed}", isolation_level="AUTOCOMMIT")
-    with permitted(test, objects=doomed):
-        test.send(f"DROP DATABASE {doomed}", isolation_level="AUTOCOMMIT")
-    assert test.send(f"SELECT 1 FROM pg_database WHERE datname = '{doomed}'") == []  # noqa: S608
+    test, other = reach(name, "test"), databases("postgresql", "other")
+    doomed = f"{other.name}_doomed"
+    other.send_to_server(f"CREATE DATABASE {doomed}")
+    try:
+        with permitted(test):
+            assert f"drop database {doomed}" in test.refusal(f"DROP DATABASE {doomed}", isolation_level="AUTOCOMMIT")
+        with permitted(test, objects=doomed):
+            test.send(f"DROP DATABASE {doomed}", isolation_level="AUTOCOMMIT")
+        assert test.send(f"SELECT 1 FROM pg_database WHERE datname = '{doomed}'") == []  # noqa: S608
+    finally:
+        other.send_to_server(f"DROP DATABASE IF EXISTS {doomed}")
 
 
 @pytest.mark.parametrize("level", ["SERIALIZABLE", "AUTOCOMMIT", "REPEATABLE READ"])
