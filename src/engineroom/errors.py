@@ -78,7 +78,7 @@ class EngineroomError(Exception):
         super().__init__(what)
         self.what = what
         self.why = why
-        self.fix = tuple(fix)
+        self.fix: tuple[str, ...] = tuple(fix)
 
     def __str__(self) -> str:
         """Render the four parts."""
@@ -97,7 +97,8 @@ class EngineroomError(Exception):
 
         The frames that it passed are forgotten with their locals, and so are the errors that led to it.
         """
-        self.__cause__ = self.__context__ = None
+        error: BaseException = self
+        error.__cause__ = error.__context__ = None
         return self.with_traceback(None)
 
 

@@ -48,8 +48,8 @@ class Terms:
         self, root: str | os.PathLike[str], test_names: Sequence[str] = ("test_*",), fence_allow: Sequence[str] = ()
     ) -> None:
         """Keep what was configured; it is read when something is judged."""
-        self.root = os.path.realpath(root)
-        self.test_names = tuple(test_names)
+        self.root: str = os.path.realpath(root)
+        self.test_names: tuple[str, ...] = tuple(test_names)
         self._fence_allow = fence_allow
         self._temporary: list[str | os.PathLike[str]] = []
 

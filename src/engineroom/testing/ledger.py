@@ -78,11 +78,11 @@ class Ledger:
     def __init__(self, path: Path | None) -> None:
         """Start with an empty page; what other processes write from now on is read when it is asked for."""
         self.path = path
-        self.test = ""
+        self.test: str = ""
         self.alarm: Callable[[], object] = _nothing
         self._find_place: Callable[[], tuple[str, int]] = _nowhere
         self.expecting = 0
-        self.worker = os.environ.get(WORKER_VARIABLE, "")
+        self.worker: str = os.environ.get(WORKER_VARIABLE, "")
         self._refusals: dict[str, Refusal] = {}
         self._expected: set[str] = set()
         self._taken: set[str] = set()
