@@ -397,10 +397,8 @@ def test_what_cannot_be_read_is_not_let_through(sql: str, dialect: Dialect, expe
         ("PRAGMA writable_schema + 1", "sqlite"),
         ("PRAGMA", "sqlite"),
         ("PRAGMA other = 'writable_schema '", "sqlite"),
-        (
-            "DO $$ BEGIN EXECUTE 'SELECT 1' INTO a; EXECUTE 'SELECT 2'; FOR a IN EXECUTE 'SELECT 3' LOOP END
-        LOOP; END $$", "postgresql",
-        ),
+        ("DO $$ BEGIN EXECUTE 'SELECT 1' INTO a; EXECUTE 'SELECT 2' USING b; END $$", "postgresql"),
+        ("DO $$ BEGIN FOR a IN EXECUTE 'SELECT 3' LOOP END LOOP; END $$", "postgresql"),
         ("DO $$ BEGIN PERFORM a.execute(1); END $$", "postgresql"),
         ("ALTER TABLE a ALTER b DROP NOT NULL", "sqlite"),
         ("SET STATEMENT drop = 1", "mysql"),
