@@ -19,11 +19,12 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy
-from sqlalchemy import URL, Engine, String, create_engine, make_url, select, text
+from sqlalchemy import URL, Connection, Engine, String, create_engine, make_url, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -70,6 +71,23 @@ def select_one_row(engine: Engine) -> None:
         connection.execute(select(Article.__table__).where(Article.id == 1)).one()
 
 
+def select_over_a_held_connection(engine: Engine) -> None:
+    """Select one row over a connection that stays taken: the smallest thing that a program does."""
+    held(engine).execute(ONE_ROW, {"id": 1}).one()
+
+
+def select_by_a_new_text(engine: Engine) -> None:
+    """Send a text that nobody has seen before, so that the guard has to judge it."""
+    held(engine).exec_driver_sql(f"SELECT id, {next(NUMBERS)} FROM articles WHERE id = 1").one()  # noqa: S608
+
+
+def held(engine: Engine) -> Connection:
+    """Return the connection that stays taken of an engine."""
+    if engine not in HELD:
+        HELD[engine] = engine.connect()
+    return HELD[engine]
+
+
 def insert_by_orm(engine: Engine) -> None:
     """Insert 100 objects, and take that back."""
     with Session(engine) as session:
@@ -84,7 +102,13 @@ def select_by_orm(engine: Engine) -> None:
         session.scalars(select(Article)).all()
 
 
+NEW_TEXT = "select by a new text"
+HELD: dict[Engine, Connection] = {}
+NUMBERS = count()
+ONE_ROW = text("SELECT id, name FROM articles WHERE id = :id")
 WORKLOADS: dict[str, Workload] = {
+    "select, connection held": select_over_a_held_connection,
+    NEW_TEXT: select_by_a_new_text,
     "select of one row": select_one_row,
     "ORM insert of 100 rows": insert_by_orm,
     "ORM select of 100 rows": select_by_orm,
@@ -138,6 +162,8 @@ def open_engines(url: URL) -> Iterator[tuple[Engine, Engine, Engine]]:
         yield engines
     finally:
         for engine in engines:
+            if engine in HELD:
+                HELD.pop(engine).close()
             engine.dispose()
 
 
@@ -177,7 +203,7 @@ def run(rounds: int) -> list[Figure]:
 
 def tell(figures: list[Figure]) -> None:
     """Print the table."""
-    print(f"| {'database':19} | {'workload':22} | bare, CPU µs | guarded / bare | bare / bare | its quartiles apart |")
+    print(f"| {'database':19} | {'workload':23} | bare, CPU µs | guarded / bare | bare / bare | its quartiles apart |")
     print("|---|---|---|---|---|---|")
     for figure in figures:
         cells = (
@@ -186,7 +212,7 @@ def tell(figures: list[Figure]) -> None:
             f"{figure.noise - 1:+11.1%}",
             f"{figure.spread:19.1%}",
         )
-        print(f"| {figure.database:19} | {figure.workload:22} | {' | '.join(cells)} |")
+        print(f"| {figure.database:19} | {figure.workload:23} | {' | '.join(cells)} |")
 
 
 def write(figures: list[Figure], rounds: int) -> Path:
@@ -210,7 +236,8 @@ def main() -> int:
     print(f"\nwritten to {write(figures, options.rounds)}")
     if options.limit is None:
         return 0
-    return int(not figures or any((figure.guarded - 1) * 100 > options.limit for figure in figures))
+    usual = [figure for figure in figures if figure.workload != NEW_TEXT]  # a new text is judged, once
+    return int(not usual or any((figure.guarded - 1) * 100 > options.limit for figure in usual))
 
 
 if __name__ == "__main__":

@@ -94,7 +94,9 @@ class _HarmlessTexts:
         text = _as_text(statement, cursor)
         if text is None:
             return (Destruction("unreadable text", "unreadable"),), ()
-        losses = tuple(dict.fromkeys(loss for dialect in self._dialects for loss in judge_text(text, dialect)))
+        losses = judge_text(text, self._dialects[0])
+        for dialect in self._dialects[1:]:
+            losses = tuple(dict.fromkeys((*losses, *judge_text(text, dialect))))
         created = created_table(text, self._dialects[0])  # CREATE OR REPLACE may be both
         if not losses and not created and isinstance(statement, str):
             self._remember(text)
