@@ -24,6 +24,7 @@ __all__ = ["GuardedConnection", "GuardedCursor", "guarded_factory"]
 
 # Bound once: these run for every statement, and super() would be a fifth of what the guard costs.
 _cursor = sqlite3.Connection.cursor
+_prepare = sqlite3.Connection.__call__
 _execute = sqlite3.Cursor.execute
 _executemany = sqlite3.Cursor.executemany
 _executescript = sqlite3.Cursor.executescript
@@ -119,11 +120,11 @@ class GuardedConnection(sqlite3.Connection):
         """
         watch: Watch | None = vars(self).get("watch")
         if watch is None:
-            return super().__call__(sql)  # the watch's own questions, at its beginning
+            return _prepare(self, sql)  # the watch's own questions, at its beginning
         if watch.is_asleep:
             watch.wake_up(self, sql)
         try:
-            return super().__call__(sql)
+            return _prepare(self, sql)
         except sqlite3.DatabaseError as error:
             refusal = watch.take_refusal(error)
             if refusal is None:

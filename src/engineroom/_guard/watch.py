@@ -338,7 +338,10 @@ class Watch:
         return judged.path == self.main.path and judged.facts == self.main.facts
 
     def _set_authorizer(self, connection: Any) -> None:
-        callback = self.chained if self.is_asleep else self.authorize
+        if self.is_asleep:
+            callback = self.chained
+        else:
+            callback = self.authorize if self.chained else _answer_quickly(self.authorize)
         if isinstance(connection, sqlite3.Connection):
             sqlite3.Connection.set_authorizer(connection, callback)
         else:
@@ -351,6 +354,16 @@ class Watch:
             for judged in self._schemas.databases
         ):
             ask(connection, "PRAGMA writable_schema = OFF")
+
+
+def _answer_quickly(authorize: Authorizer) -> Authorizer:
+    """Return a callback that lets pass at once what is no question of the watch, as each column that is read."""
+    questions = _QUESTIONS
+
+    def answer(action: int, first: str | None, second: str | None, third: str | None, trigger: str | None) -> int:
+        return authorize(action, first, second, third, trigger) if action in questions else sqlite3.SQLITE_OK
+
+    return answer
 
 
 def _do_nothing() -> None:
