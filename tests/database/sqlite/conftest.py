@@ -252,11 +252,11 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def image() -> bytes:
+def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Return the content of a database file."""
-    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(SCHEMA)
-        return connection.serialize()
+    database = Database(tmp_path_factory.mktemp("image") / "shop.db")
+    database.run(SCHEMA)
+    return database.path.read_bytes()
 
 
 @pytest.fixture
