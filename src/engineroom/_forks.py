@@ -9,14 +9,18 @@ gone. Decides nothing about databases, and imports no SQLAlchemy.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakSet
+
+from engineroom.errors import LifecycleError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.pool import ConnectionPoolEntry
 
 __all__ = ["keep_for_ever", "take_connection", "watch_forks"]
+
+INHERITED = "it belongs to the parent process, which opened it before os.fork()"
 
 _engines: WeakSet[Engine] = WeakSet()
 _records: WeakSet[ConnectionPoolEntry] = WeakSet()
@@ -31,11 +35,36 @@ def watch_forks(engine: Engine) -> None:
     event.listen(engine, "connect", _remember)
 
 
-def take_connection(record: ConnectionPoolEntry) -> Any:
+class _GoneConnection:
+    """Stands in for a connection that was taken from its session: the session can be ended, and not gone on with."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def cursor(self, *_: object, **__: object) -> NoReturn:
+        raise LifecycleError(
+            "This connection cannot be used any more.",
+            why=f"{self._reason}, and its transaction with it.",
+            fix=["end the session or the connection, and begin anew: session.rollback()"],
+        )
+
+    commit = cursor
+
+    def rollback(self) -> None:
+        """Forget a transaction that is lost already."""
+
+    close = terminate = rollback
+
+
+def take_connection(record: ConnectionPoolEntry, reason: str) -> Any:
     """Take the connection out of a pool's record, and of the session that uses it; it is neither used nor closed.
 
-    A session that held it finds it invalidated, as after a disconnect: it can be closed without a word to the database,
-    and gets another connection when it begins anew.
+    The session can be closed or rolled back without a word to the database, and gets another connection when it begins
+    anew. Whatever else it does is an error.
+
+    Args:
+        record: The pool's record.
+        reason: What became of the connection, for that error: a clause.
 
     Returns:
         The connection as the pool had it, or None.
@@ -45,7 +74,7 @@ def take_connection(record: ConnectionPoolEntry) -> Any:
     reference = getattr(record, "fairy_ref", None)  # there is no public way from the record to who checked it out
     holder = reference() if reference is not None else None
     if holder is not None:
-        holder.dbapi_connection = None
+        holder.dbapi_connection = _GoneConnection(reason)
     return connection
 
 
@@ -64,7 +93,7 @@ def _remember(_: object, record: ConnectionPoolEntry) -> None:
 
 
 def _after_fork_in_child() -> None:
-    inherited: list[object] = [take_connection(record) for record in list(_records)]
+    inherited: list[object] = [take_connection(record, INHERITED) for record in list(_records)]
     keep_for_ever(inherited)
     _records.clear()
     for engine in list(_engines):

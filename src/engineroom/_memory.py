@@ -241,6 +241,7 @@ def _open_keeper(path: Path) -> sqlite3.Connection:
     keeper = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=KEEPER_SECONDS)
     keeper.execute("PRAGMA journal_mode = WAL").close()
     keeper.execute("PRAGMA synchronous = OFF").close()
+    keeper.execute("SELECT count(*) FROM sqlite_master").fetchone()  # takes its share of the WAL only with a first read
     return keeper
 
 

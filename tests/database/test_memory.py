@@ -209,9 +209,9 @@ def test_the_database_lives_on_while_nobody_is_connected() -> None:
     engine = get_engine("sqlite://")
     execute(engine, "CREATE TABLE users (name)")
     engine.dispose()
-    assert execute(engine, "SELECT * FROM users") == []
     path = Path(str(engine.url.database))
     assert path.with_name(f"{path.name}-wal").exists()  # nobody had to copy it back
+    assert execute(engine, "SELECT * FROM users") == []
 
 
 def test_nobody_waits_for_the_disk() -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["LoopPool", "pool_per_loop"]
 
 MOST_SECONDS_OF_A_TURN = 10.0
+LOOP_ENDED = "it ended with its event loop, which was shut down or closed"
 SECONDS_BETWEEN_LOOKS = 0.005
 MOST_SECONDS_FOR_RETURNS = 5.0
 
@@ -181,7 +182,7 @@ class _PoolOfLoop:
         """Let go of all connections without their loop, which is closed."""
         for record in list(self._records):
             driver_connection = record.driver_connection
-            take_connection(record)
+            take_connection(record, LOOP_ENDED)
             if driver_connection is not None:
                 let_go(driver_connection)
 
@@ -224,7 +225,7 @@ class _PoolOfLoop:
         self.pool.dispose()
         for record in self._open_records():
             record.invalidate()
-            take_connection(record)
+            take_connection(record, LOOP_ENDED)
 
     def _close_idle(self) -> None:
         self.pool.dispose()
