@@ -126,7 +126,7 @@ def test_what_harms_nobody_is_green(tame_run: Outcome, name: str) -> None:
 
 
 def test_the_tame_run_is_green(tame_run: Outcome) -> None:
-    assert (tame_run.code, tame_run.counts) == (0, {"passed": len(FREE)}), tame_run.out
+    assert (tame_run.code, tame_run.counts["passed"]) == (0, len(FREE)), tame_run.out
     assert tame_run.refusals == []
     assert tame_run.own_lines[-1] == "engineroom: the development database shop.db is unchanged."
 

@@ -235,7 +235,7 @@ def test_what_harms_no_protected_database_is_free(raised: Path, operation: Calla
 def test_an_operation_that_fails_by_itself_fails_as_ever(raised: Path, operation: Callable[[Path], object]) -> None:
     with pytest.raises(FileNotFoundError):
         operation(raised.parent / "nowhere" / "shop.db")
-    with pytest.raises(ValueError, match="null byte"):
+    with pytest.raises(ValueError, match="null"):
         operation(Path(f"{raised}\0"))
 
 
