@@ -410,7 +410,7 @@ def test_a_circular_import_that_connects_too_early_names_what_is_missing(shop: S
     engine = shop.engine("shop_circle:Base")
     (tmp_path / "shop_circle_engine.py").write_text("engine = None")
     importlib.import_module("shop_circle_engine").engine = engine  # type: ignore[attr-defined]
-    with pytest.raises(InvalidSettingError, match="module 'shop_circle'.* has no attribute 'Base'"):
+    with pytest.raises(InvalidSettingError, match=r"module 'shop_circle'.* has no attribute 'Base'"):
         importlib.import_module("shop_circle")
     for name in ("shop_circle", "shop_circle_engine"):
         sys.modules.pop(name, None)
