@@ -2,6 +2,8 @@
 
 The front door is lazy: importing :mod:`engineroom` loads none of SQLAlchemy, pydantic or pytest; each public name loads
 the module that holds it when it is first used.
+
+PYTEST_DONT_REWRITE: this package holds no assertions of tests, and may be imported long before pytest starts.
 """
 
 from __future__ import annotations
