@@ -43,6 +43,7 @@ class Creations:
         """Start with nothing."""
         self._kept: set[Key] = set()
         self._uncommitted: set[Key] = set()
+        self._lost: set[Key] = set()
         self._asked: Key | None = None
         self._existing: frozenset[Key] = frozenset()
         self._versions: dict[str, int] = {}
@@ -66,6 +67,10 @@ class Creations:
         asked, self._asked = self._asked, None
         if asked is not None and asked[0] == fold(schema or "main") and asked not in self._existing:
             self._uncommitted.add(asked)
+
+    def lose(self, key: Key) -> None:
+        """Note that an object is about to go, or to get another name: what has its name next is not the same."""
+        self._lost.add(key)
 
     def roll_back(self, *, to_savepoint: bool) -> None:
         """Note that a ROLLBACK is being prepared."""
@@ -97,6 +102,10 @@ class Creations:
     def after(self, connection: Any, sql: str, *, failed: bool) -> None:
         """Look, after a statement, what became of what it created."""
         self._asked, self._existing = None, frozenset()
+        if not failed:
+            self._kept -= self._lost
+            self._uncommitted -= self._lost
+        self._lost.clear()
         if failed and not connection.in_transaction:
             self._uncommitted.clear()  # an error may roll a whole transaction back: INSERT OR ROLLBACK
         if self._is_doubtful:

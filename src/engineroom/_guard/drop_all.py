@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, MetaData, Table
 
+    from engineroom._guard.schemas import Judged
+
 __all__ = ["before_drop_all"]
 
 
@@ -32,16 +34,14 @@ def before_drop_all(_: MetaData, connection: Connection, *, tables: Sequence[Tab
 
 
 def _judge_on_sqlite(tables: Sequence[Table], connection: Connection, watch: Watch) -> None:
-    losses = [
-        (table, judged)
-        for table in tables
-        if (judged := watch.would_lose(_operation(table), table.name, connection.schema_for_object(table) or MAIN))
-    ]
-    if losses:
-        # An unqualified name means the temporary object of that name, if there is one.
-        rows = connection.exec_driver_sql("SELECT name FROM sqlite_temp_master").all()
-        temporary = {fold(name) for (name,) in rows}
-        losses = [loss for loss in losses if loss[0].schema or fold(loss[0].name) not in temporary]
+    if not any(_would_lose(table, connection, watch) for table in tables):
+        return
+    # An unqualified name means the temporary object of that name, if there is one. Before it answers that question, the
+    # connection has looked at what was attached last; so now the tables are judged for good.
+    rows = connection.exec_driver_sql("SELECT name FROM sqlite_temp_master").all()
+    temporary = {fold(name) for (name,) in rows}
+    meant = [table for table in tables if table.schema or fold(table.name) not in temporary]
+    losses = [(table, judged) for table in meant if (judged := _would_lose(table, connection, watch))]
     if losses:
         judged = losses[0][1]
         raise refuse_destruction(
@@ -52,6 +52,10 @@ def _judge_on_sqlite(tables: Sequence[Table], connection: Connection, watch: Wat
             note=watch.grants.note,
             is_attached=not watch.is_main(judged),
         )
+
+
+def _would_lose(table: Table, connection: Connection, watch: Watch) -> Judged | None:
+    return watch.would_lose(_operation(table), table.name, connection.schema_for_object(table) or MAIN)
 
 
 def _operation(*tables: Table) -> str:

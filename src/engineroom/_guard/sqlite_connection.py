@@ -18,7 +18,7 @@ from engineroom._guard.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from engineroom._guard.watch import Authorizer
+    from engineroom._guard.answers import Authorizer
 
 __all__ = ["GuardedConnection", "GuardedCursor", "guarded_factory"]
 
@@ -28,9 +28,6 @@ _prepare = sqlite3.Connection.__call__
 _execute = sqlite3.Cursor.execute
 _executemany = sqlite3.Cursor.executemany
 _executescript = sqlite3.Cursor.executescript
-
-URI_POSITION = 6
-"""Where ``uri`` stands among the arguments of ``sqlite3.connect`` after the database."""
 
 RESET_DATABASE: int | None = getattr(sqlite3, "SQLITE_DBCONFIG_RESET_DATABASE", None)  # Python 3.12
 WRITABLE_SCHEMA: int | None = getattr(sqlite3, "SQLITE_DBCONFIG_WRITABLE_SCHEMA", None)
@@ -99,9 +96,9 @@ class GuardedConnection(sqlite3.Connection):
     def __init__(self, database: Any, *args: Any, **options: Any) -> None:
         """Open the database and identify it."""
         super().__init__(database, *args, **options)
-        uri = options.get("uri", args[URI_POSITION] if len(args) > URI_POSITION else False)
+        address = _address.sqlite_address(database, uri=bool(options.get("uri")))
         try:
-            self.watch = Watch(self, in_memory=_address.sqlite_address(database, uri=bool(uri)).in_memory)
+            self.watch = Watch(self, in_memory=address.in_memory)
         except BaseException:
             self.close()
             raise
@@ -135,8 +132,10 @@ class GuardedConnection(sqlite3.Connection):
         self, factory: Callable[[sqlite3.Connection], Any] = GuardedCursor
     ) -> Any:
         """Return a guarded cursor, also of an application's own cursor class."""
-        if factory is not GuardedCursor and isinstance(factory, type):
-            factory = _guarded_cursor_class(factory)
+        if factory is not GuardedCursor:
+            factory = _guarded_cursor_class(factory) if isinstance(factory, type) else factory
+            if self.watch.is_asleep:
+                self.watch.wake_up(self)  # a script that runs by a cursor of the application's is not seen before
         return _cursor(self, factory)
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:

@@ -214,6 +214,26 @@ def test_drop_all_goes_by_the_schema_that_is_meant(run: Any, folder: Any) -> Non
     run(drop)
 
 
+@pytest.mark.parametrize("name", ["test_other.db", "other.db"])
+def test_drop_all_looks_at_what_was_attached_last(folder: Any, name: str) -> None:
+    metadata = MetaData()
+    Table("users", metadata, Column("id", Integer), schema="other")
+    engine = guard(create_engine(f"sqlite:///{folder}/shop.db"))
+    with engine.connect() as connection:
+        connection.exec_driver_sql("ATTACH ? AS other", (str(folder / name),))
+        metadata.create_all(connection, checkfirst=False)
+        connection.commit()
+    with engine.connect() as connection:
+        connection.connection.cursor().execute("DETACH other")
+        connection.connection.cursor().execute("ATTACH ? AS other", (str(folder / name),))
+        if name == "test_other.db":
+            metadata.drop_all(connection, checkfirst=False)
+        else:
+            with pytest.raises(DestructiveOperationError):
+                metadata.drop_all(connection, checkfirst=False)
+    engine.dispose()
+
+
 def test_drop_all_in_an_attached_database_is_refused(shop: Any, folder: Any) -> None:
     metadata = MetaData()
     Table("users", metadata, Column("id", Integer), schema="shop")

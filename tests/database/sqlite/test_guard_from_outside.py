@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -248,6 +249,28 @@ def test_a_denial_of_the_application_stays_its_own(engines: Any, shop: Any) -> N
         connection.exec_driver_sql("CREATE VIEW v AS SELECT 1")
         with pytest.raises(DestructiveOperationError):
             connection.exec_driver_sql(DROP)
+
+
+def test_an_applications_authorizer_is_asked_about_everything_all_the_time(engines: Any, shop: Any) -> None:
+    def deny_names(action: int, _: Any, column: Any, *__: Any) -> int:
+        return sqlite3.SQLITE_DENY if (action, column) == (sqlite3.SQLITE_READ, "name") else sqlite3.SQLITE_OK
+
+    engine = guard(engines(f"sqlite:///{shop.path}"))
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.set_authorizer(deny_names)
+        for sql in (
+            "SELECT 1",
+            "CREATE TABLE scratch (a)",
+            "DROP TABLE scratch",
+            "ATTACH ':memory:' AS other",
+            "DETACH other",
+        ):
+            connection.exec_driver_sql(sql)
+            with pytest.raises(DatabaseError, match=r"access to \S*users\.name is prohibited"):
+                connection.exec_driver_sql("SELECT name FROM users")
+        driver.set_authorizer(None)
+        connection.exec_driver_sql("SELECT name FROM users")
 
 
 def test_a_denial_that_nobody_took_does_not_stick_to_another_error(engines: Any, shop: Any) -> None:
@@ -546,6 +569,16 @@ def test_a_database_in_memory_does_not_reach_beyond(engines: Any, shop: Any, sen
         raw.close()
 
 
+@pytest.mark.parametrize("factory", [Cursor, BluntCursor, sqlite3.Cursor, lambda it: Cursor(it)])  # noqa: PLW0108
+def test_a_script_by_an_applications_cursor_does_not_reach_beyond(engines: Any, shop: Any, factory: Any) -> None:
+    raw = guard(engines("sqlite://")).raw_connection()
+    driver: Any = raw.driver_connection
+    with pytest.raises((DestructiveOperationError, sqlite3.DatabaseError), match=r"(?i)refused|not authorized"):
+        driver.cursor(factory).executescript(f"ATTACH '{shop.path}' AS shop; DROP TABLE shop.users")
+    raw.close()
+    assert "users" in shop.names()
+
+
 def test_an_applications_authorizer_works_where_the_guard_sleeps(engines: Any, shop: Any) -> None:
     with guard(engines("sqlite://")).connect() as connection:
         driver: Any = connection.connection.driver_connection
@@ -624,6 +657,19 @@ def test_a_connection_that_a_tracer_wrapped_is_guarded(engines: Any, shop: Any) 
     assert_guarded(guard(engine), shop)
     foreign = guard(engines("sqlite://", creator=lambda: Traced(sqlite3.connect(shop.path))))
     assert_guarded(foreign, shop, is_raw_refused=False)
+
+
+@pytest.mark.parametrize("is_foreign", [True, False])
+def test_a_broken_configuration_lets_no_connection_through(shop: Any, is_foreign: bool) -> None:
+    options: dict[str, Any] = {"creator": lambda: sqlite3.connect(shop.path)} if is_foreign else {}
+    engine = guard(create_engine(f"sqlite:///{shop.path}", **options))
+    Path("pyproject.toml").write_text("[tool.engineroom]\nunknown = 1\n")
+    for _ in range(2):
+        with pytest.raises(InvalidSettingError):
+            engine.connect()
+    assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    Path("pyproject.toml").unlink()
+    engine.dispose()
 
 
 def test_what_the_guard_needs_of_other_libraries_is_there(engines: Any) -> None:

@@ -274,6 +274,28 @@ def test_a_permit_is_entered_once_at_a_time(engine: Engine) -> None:
     assert is_refused(engine)
 
 
+def test_a_name_of_ones_own_that_something_else_got_is_not_ones_own(engine: Engine, shop: Any) -> None:
+    with permit(engine, operations="rename"), engine.connect() as connection:
+        for gone in ("DROP TABLE scratch", "ALTER TABLE scratch RENAME TO somewhere"):
+            connection.exec_driver_sql("CREATE TABLE scratch (a)")
+            connection.exec_driver_sql(gone)
+            connection.exec_driver_sql("ALTER TABLE users RENAME TO scratch")
+            with pytest.raises(DestructiveOperationError):
+                connection.exec_driver_sql("DROP TABLE scratch")
+            connection.exec_driver_sql("ALTER TABLE scratch RENAME TO users")
+    assert "users" in shop.names()
+
+
+def test_a_table_of_ones_own_stays_so_when_it_could_not_be_dropped(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE scratch (a, b)")
+        connection.exec_driver_sql("ALTER TABLE scratch DROP COLUMN a")
+        for _ in range(2):
+            with pytest.raises(Exception, match="use DROP TABLE"):
+                connection.exec_driver_sql("DROP VIEW scratch")
+        connection.exec_driver_sql("DROP TABLE scratch")
+
+
 # For whom, and until when
 
 
