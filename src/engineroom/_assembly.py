@@ -17,6 +17,7 @@ from engineroom._forks import watch_forks
 from engineroom._guard import guard, guard_new, live
 from engineroom._loops import pool_per_loop
 from engineroom._plans import missing_driver
+from engineroom._schema.place import Place
 from engineroom._verdict import judge
 from engineroom.errors import UnsafeTestDatabaseError
 
@@ -65,7 +66,7 @@ def assemble(kind: Kind, plan: Plan, bind: str, options: Mapping[str, Any]) -> t
             event.listen(inner, "connect", _relax_durability)
     watch_forks(inner)
     if plan.in_memory and _lifecycle.is_test_process():
-        _prepare_schema(inner, bind)
+        _prepare_schema(inner, bind, Place(plan.url, is_async=kind.is_async))
     return engine, _tell(fitted.aside)
 
 
@@ -112,10 +113,10 @@ def _require_disposable(dbapi_connection: Any, engine: Engine) -> None:
         )
 
 
-def _prepare_schema(engine: Engine, bind: str) -> None:
+def _prepare_schema(engine: Engine, bind: str, place: Place) -> None:
     configuration = _schema.configuration_of(_project.get_project(), bind)
     if configuration.schema or configuration.seed:
-        _schema.build_before_first_connection(engine, bind, engine.url.set(drivername="sqlite"), configuration)
+        _schema.build_before_first_connection(engine, bind, place, configuration)
 
 
 def _tell(aside: list[str]) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from engineroom import LifecycleError
 from engineroom.testing import baseline as baseline_module
 from engineroom.testing._image import copy_of, rebase
-from engineroom.testing.baseline import Baseline
+from engineroom.testing.baseline import wait_for_quiet
+from engineroom.testing.sqlite import SQLiteBaseline as Baseline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -369,7 +370,7 @@ class TestWritersThatGoOn:
     def test_one_that_soon_ends_is_waited_for(self, database: Database, baseline: Baseline) -> None:
         before = database.state()
         thread = self.start(database, 0.4)
-        baseline.wait_for_quiet([thread])
+        wait_for_quiet(baseline, [thread])
         assert not thread.is_alive()
         assert database.state() == before
 
@@ -379,7 +380,7 @@ class TestWritersThatGoOn:
         monkeypatch.setattr(baseline_module, "SECONDS_FOR_LEFT_OVERS", 0.3)
         thread = self.start(database, 1.5)
         with pytest.raises(LifecycleError, match=r"(?s)went on writing.*threads that the test left behind: importer\."):
-            baseline.wait_for_quiet([thread])
+            wait_for_quiet(baseline, [thread])
         thread.join()
 
     def test_one_that_is_idle_costs_little(self, baseline: Baseline) -> None:
@@ -387,7 +388,7 @@ class TestWritersThatGoOn:
         thread = threading.Thread(target=end.wait, args=(10,))
         thread.start()
         started = time.monotonic()
-        baseline.wait_for_quiet([thread])
+        wait_for_quiet(baseline, [thread])
         assert time.monotonic() - started < 0.5
         end.set()
         thread.join()

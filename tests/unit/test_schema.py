@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 from engineroom import InvalidSettingError, LifecycleError, _schema
 from engineroom._loops import pool_per_loop
 from engineroom._project import BindConfiguration, Project
+from engineroom._schema.place import Place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,13 +162,15 @@ class Shop:
         self, schema: str | None, seed: str | None = None, *, bind: str = "default", **options: object
     ) -> Engine:
         engine = create_engine(self.url, **({"poolclass": NullPool} | options))
-        _schema.build_before_first_connection(engine, bind, self.url, BindConfiguration(schema, seed))
+        _schema.build_before_first_connection(engine, bind, Place(self.url), BindConfiguration(schema, seed))
         return engine
 
     def async_engine(self, schema: str | None, seed: str | None = None) -> AsyncEngine:
         engine = create_async_engine(self.url.set(drivername="sqlite+aiosqlite"))
         pool_per_loop(engine.sync_engine)
-        _schema.build_before_first_connection(engine.sync_engine, "default", self.url, BindConfiguration(schema, seed))
+        _schema.build_before_first_connection(
+            engine.sync_engine, "default", Place(self.url), BindConfiguration(schema, seed)
+        )
         return engine
 
     def names(self) -> list[str]:

@@ -23,10 +23,11 @@ from engineroom.errors import InvalidSettingError, LifecycleError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlalchemy import URL, Engine
+    from sqlalchemy import Engine
     from sqlalchemy.pool import ConnectionPoolEntry
 
     from engineroom._project import Project
+    from engineroom._schema.place import Place
 
 __all__ = [
     "Build",
@@ -34,6 +35,7 @@ __all__ = [
     "configuration_of",
     "forget_listener",
     "known_builds",
+    "prepare_with",
     "reset",
     "when_built",
 ]
@@ -46,7 +48,7 @@ class Build:
 
     Args:
         bind: The name of the bind.
-        url: The URL of the database, for a sync driver.
+        place: Where the database stands.
         configuration: What it is built from.
 
     Attributes:
@@ -54,10 +56,10 @@ class Build:
         connections: The connections that engines of this process have opened to the database.
     """
 
-    def __init__(self, bind: str, url: URL, configuration: BindConfiguration) -> None:
+    def __init__(self, bind: str, place: Place, configuration: BindConfiguration) -> None:
         """Remember what is to be built; nothing is imported yet."""
         self.bind = bind
-        self.url = url
+        self.place = place
         self.configuration = configuration
         self.failure: BaseException | None = None
         self.connections: WeakSet[ConnectionPoolEntry] = WeakSet()
@@ -103,9 +105,8 @@ class Build:
         __tracebackhide__ = True
         try:
             with self._building():
-                for reference, role in ((self.configuration.schema, "schema"), (self.configuration.seed, "seed")):
-                    if reference:
-                        Source(self.bind, self.url, role, reference).apply()
+                if all(prepare(self) for prepare in tuple(_preparers)):
+                    self._apply_sources()
                 for notify in tuple(_listeners):
                     notify(self)
         except BaseException as error:
@@ -113,6 +114,22 @@ class Build:
             raise
         finally:
             self._is_done.set()
+
+    def rebuild(self) -> None:
+        """Apply the schema and the seed once more, to a database that was emptied; connections pass meanwhile.
+
+        Raises:
+            Exception: What the schema or the seed raised.
+        """
+        __tracebackhide__ = True
+        with self._building():
+            self._apply_sources()
+
+    def _apply_sources(self) -> None:
+        __tracebackhide__ = True
+        for reference, role in ((self.configuration.schema, "schema"), (self.configuration.seed, "seed")):
+            if reference:
+                Source(self.bind, self.place, role, reference).apply()
 
     @contextmanager
     def _building(self) -> Iterator[None]:
@@ -173,7 +190,8 @@ class _ThreadStarts:
 
 
 _starts = _ThreadStarts()
-_builds: dict[str, Build] = {}  # by the path of the database
+_builds: dict[tuple[object, ...], Build] = {}  # by the place of the database
+_preparers: list[Callable[[Build], bool]] = []
 _listeners: list[Callable[[Build], None]] = []
 
 
@@ -189,6 +207,11 @@ def known_builds() -> tuple[Build, ...]:
     return tuple(_builds.values())
 
 
+def prepare_with(prepare: Callable[[Build], bool]) -> None:
+    """Have something called for each database before it is built; it says whether there is anything left to build."""
+    _preparers.append(prepare)
+
+
 def when_built(notify: Callable[[Build], None]) -> None:
     """Have something called for each database when it is built, before anybody else may connect to it."""
     _listeners.append(notify)
@@ -197,31 +220,33 @@ def when_built(notify: Callable[[Build], None]) -> None:
             notify(build)
 
 
-def forget_listener(notify: Callable[[Build], None]) -> None:
+def forget_listener(notify: Callable[[Build], Any]) -> None:
     """Call this no more."""
-    if notify in _listeners:
-        _listeners.remove(notify)
+    for kept in (_listeners, _preparers):
+        if notify in kept:
+            kept.remove(notify)
 
 
 def reset() -> None:
     """Forget all builds and listeners; for tests."""
     _builds.clear()
+    _preparers.clear()
     _listeners.clear()
 
 
-def build_before_first_connection(engine: Engine, bind: str, url: URL, configuration: BindConfiguration) -> Build:
+def build_before_first_connection(engine: Engine, bind: str, place: Place, configuration: BindConfiguration) -> Build:
     """Have the database built before an engine's first connection.
 
     Args:
         engine: The engine; its dialect and its pool are changed.
         bind: The bind that it belongs to.
-        url: The URL of the database for a sync driver.
+        place: Where the database stands.
         configuration: What it is built from.
 
     Returns:
         The build, shared by all engines of the bind.
     """
-    build = _builds.setdefault(str(url.database), Build(bind, url, configuration))
+    build = _builds.setdefault(place.key, Build(bind, place, configuration))
     event.listen(engine, "connect", lambda _, record: build.connections.add(record))
     _connect_when_built(engine.dialect, build)
     if not build.is_done:

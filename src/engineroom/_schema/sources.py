@@ -7,25 +7,23 @@ or without a session. It does not know when this happens, nor who has to wait fo
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import importlib
 import inspect
-import threading
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, MetaData, create_engine, text
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy import Connection, MetaData
+from sqlalchemy import inspect as inspect_database
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import NullPool
 
+from engineroom._schema.place import in_own_thread
 from engineroom.errors import EngineroomError, InvalidSettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from sqlalchemy import URL
+    from engineroom._schema.place import Place
 
 __all__ = ["Source"]
 
@@ -40,13 +38,13 @@ class Source:
 
     Attributes:
         bind: The name of the bind.
-        url: The URL of its test database, for a sync driver.
+        place: Where its test database stands.
         role: ``schema`` or ``seed``.
         reference: The value of that key, such as ``app.models:Base``.
     """
 
     bind: str
-    url: URL
+    place: Place
     role: str
     reference: str
 
@@ -104,16 +102,20 @@ class Source:
                 "has no tables",
                 why="names a module that did not import the models when it was built; name one that does",
             )
-        with _disposed(create_engine(self.url, poolclass=NullPool)) as engine:
-            metadata.create_all(engine)
+
+        def create(connection: Connection) -> None:
+            metadata.create_all(connection)
+            connection.commit()
+
+        self.place.run(create)
 
     def _call(self, function: Callable[..., Any]) -> None:
         __tracebackhide__ = True
         required = self._required_of(function)
         if _is_async(function):
-            _in_own_thread(lambda: asyncio.run(self._call_async(function, required)))
+            in_own_thread(lambda: asyncio.run(self._call_async(function, required)))
         elif _is_in_running_loop():  # it may itself say asyncio.run()
-            _in_own_thread(lambda: self._call_sync(function, required))
+            in_own_thread(lambda: self._call_sync(function, required))
         else:
             self._call_sync(function, required)
         if self.role == "schema" and not self._has_tables():
@@ -138,17 +140,21 @@ class Source:
         if not required:
             self._finish(function())
             return
-        with _disposed(create_engine(self.url, poolclass=NullPool)) as engine, Session(engine) as session:
-            self._finish(_hand_over(function, required[0], session))
-            session.commit()
+
+        def call(connection: Connection) -> None:
+            __tracebackhide__ = True
+            with Session(connection) as session:
+                self._finish(_hand_over(function, required[0], session))
+                session.commit()
+
+        self.place.run(call)
 
     async def _call_async(self, function: Callable[..., Any], required: Sequence[inspect.Parameter]) -> None:
         __tracebackhide__ = True
         if not required:
             await function()
             return
-        engine = create_async_engine(self.url.set(drivername="sqlite+aiosqlite"), poolclass=NullPool)
-        async with AsyncSession(engine) as session:
+        async with AsyncSession(self.place.async_engine()) as session:
             await _hand_over(function, required[0], session)
             await session.commit()
 
@@ -165,8 +171,7 @@ class Source:
             )
 
     def _has_tables(self) -> bool:
-        with _disposed(create_engine(self.url, poolclass=NullPool)) as engine, engine.connect() as connection:
-            return bool(connection.scalar(text("SELECT count(*) FROM sqlite_master")))
+        return self.place.run(_has_relations)
 
     def _refuse(self, what: str, *, why: str) -> InvalidSettingError:
         return InvalidSettingError(
@@ -203,28 +208,9 @@ def _is_in_running_loop() -> bool:
     return True
 
 
-def _in_own_thread(call: Callable[[], None]) -> None:
-    """Run something that needs an event loop of its own; the caller's may be running."""
-    __tracebackhide__ = True
-    failures: list[BaseException] = []
-    context = contextvars.copy_context()
-
-    def run() -> None:
-        try:
-            context.run(call)
-        except BaseException as error:  # noqa: BLE001  # it is raised again in the caller's thread
-            failures.append(error)
-
-    thread = threading.Thread(target=run, name="engineroom-schema")
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
-
-
-@contextmanager
-def _disposed(engine: Engine) -> Iterator[Engine]:
-    try:
-        yield engine
-    finally:
-        engine.dispose()
+def _has_relations(connection: Connection) -> bool:
+    found = inspect_database(connection)
+    schemas = [name for name in found.get_schema_names() if name != "information_schema"]
+    if connection.dialect.name == "postgresql":
+        return any(found.get_table_names(schema) or found.get_view_names(schema) for schema in schemas)
+    return bool(found.get_table_names() or found.get_view_names())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
     from engineroom.testing.baseline import Baseline, Mark
 
 __all__ = ["Isolation", "isolate_tests"]
+
+Place = tuple[object, ...]
+"""What tells one test database from another."""
 
 RESTORE, NONE = "restore", "none"
 SECONDS_FOR_KNOWN_LEFT_OVERS = 0.1
@@ -45,8 +47,8 @@ class Isolation:
 
     def __init__(self) -> None:
         """Start without a database."""
-        self._baselines: dict[str, Baseline] = {}
-        self._culprits: dict[str, str] = {}
+        self._baselines: dict[Place, Baseline] = {}
+        self._culprits: dict[Place, str] = {}
         self._has_run_a_test = False
         self._is_closed = False
         self._threads: set[threading.Thread] = set()
@@ -72,8 +74,8 @@ class Isolation:
         if problem:  # it was added while the tests were collected
             pytest.fail(problem, pytrace=False)
         if _is_isolated(item):
-            for path, baseline in self._baselines.items():
-                self._start_from(baseline, path, item)
+            for place, baseline in self._baselines.items():
+                self._start_from(baseline, place, item)
         self._has_run_a_test = True
 
     @pytest.hookimpl(wrapper=True)
@@ -83,15 +85,15 @@ class Isolation:
         """Keep what a fixture of a wider scope than one test writes, as long as the fixture."""
         if request.scope == "function":
             return (yield)
-        marks = {path: baseline.mark() for path, baseline in self._baselines.items()}
+        marks = {place: baseline.mark() for place, baseline in self._baselines.items()}
         try:
             result = yield
         except BaseException:
             for mark in marks.values():
                 mark.discard()
             raise
-        for path, baseline in self._baselines.items():
-            self._push(baseline, fixturedef, marks.get(path))
+        for place, baseline in self._baselines.items():
+            self._push(baseline, fixturedef, marks.get(place))
         self._threads.update(threading.enumerate())
         return result
 
@@ -109,8 +111,8 @@ class Isolation:
         finally:
             self._stop_if_not_built(item.session)
             if _is_isolated(item):
-                for path, baseline in self._baselines.items():
-                    self._undo(baseline, path, item)
+                for place, baseline in self._baselines.items():
+                    self._undo(baseline, place, item)
 
     def watch(self, schema: Any) -> None:
         """Take the baseline of each database that is built from now on."""
@@ -119,9 +121,9 @@ class Isolation:
 
     def take(self, build: Build) -> None:
         """Take the baseline of a database that was just built."""
-        from engineroom.testing.baseline import Baseline  # noqa: PLC0415  # it is not loaded before it is needed
+        from engineroom.testing.databases import open_baseline  # noqa: PLC0415  # it is not loaded before it is needed
 
-        self._baselines[str(build.url.database)] = Baseline(Path(str(build.url.database)), build.connections)
+        self._baselines[build.place.key] = open_baseline(build)
 
     def close(self) -> None:
         """Bring all databases back to what was built, and close the connections of the baselines."""
@@ -151,16 +153,16 @@ class Isolation:
             if build.failure is not None and not session.shouldstop:
                 session.shouldstop = f"engineroom: the test database of bind {build.bind} could not be built"
 
-    def _start_from(self, baseline: Baseline, path: str, item: pytest.Item) -> None:
+    def _start_from(self, baseline: Baseline, place: Place, item: pytest.Item) -> None:
         __tracebackhide__ = True
-        culprit = self._culprits.get(path)
+        culprit = self._culprits.get(place)
         if culprit is not None:
             try:
                 baseline.restore(seconds=SECONDS_FOR_KNOWN_LEFT_OVERS)
             except LifecycleError:
                 problem = str(_tell_culprit(culprit))
             else:
-                del self._culprits[path]
+                del self._culprits[place]
                 return
             pytest.fail(problem, pytrace=False)
         elif baseline.is_dirty and self._has_run_a_test:
@@ -174,18 +176,19 @@ class Isolation:
         elif baseline.is_dirty or baseline.is_left_open:
             baseline.adopt(owner)  # the fixture made the first connection
 
-    def _undo(self, baseline: Baseline, path: str, item: pytest.Item) -> None:
+    def _undo(self, baseline: Baseline, place: Place, item: pytest.Item) -> None:
         __tracebackhide__ = True
         threads = self._left_threads()
-        if path in self._culprits:
+        if place in self._culprits:
             return  # the test could not start, and its error names who is to blame
         try:
-            if baseline.is_dirty or baseline.is_left_open:
-                baseline.restore()
+            baseline.undo()
             if threads:
-                baseline.wait_for_quiet(threads)
+                from engineroom.testing.baseline import wait_for_quiet  # noqa: PLC0415  # as in take()
+
+                wait_for_quiet(baseline, threads)
         except LifecycleError as error:
-            self._culprits[path] = item.nodeid
+            self._culprits[place] = item.nodeid
             problem = str(error)
         else:
             return

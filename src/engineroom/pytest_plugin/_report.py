@@ -85,7 +85,7 @@ def _lines_of_engine(record: Any) -> Iterator[str]:  # the class lives in a modu
     yield from (f"engineroom: bind {record.bind}: {note}" for note in record.notes)
     schema = sys.modules["engineroom._schema"]
     configured = schema.configuration_of(sys.modules["engineroom._project"].get_project(), record.bind).schema
-    if configured and record.engine.url.database not in {build.url.database for build in schema.known_builds()}:
+    if configured and record.engine.url.database not in {build.place.name for build in schema.known_builds()}:
         yield (
             f"engineroom: bind {record.bind}: isolation: off (this database is not in memory; this release does not "
             f"build {configured} there)"

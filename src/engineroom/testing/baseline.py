@@ -1,137 +1,72 @@
-"""The baseline of a test database: the state that every test starts from, and how it is restored.
+"""The baseline of a test database: the state that every test starts from, and what it takes to bring it back.
 
 A baseline is a stack of layers. The lowest is the schema with its seed; each fixture of a wider scope than one test
 that wrote puts a layer on top, which goes when the fixture goes, also from under others. Commits are real: any
-connection of any process may have made them. This module serves the databases in memory of a run and knows nothing of
-pytest.
+connection of any process may have made them. Here stands what all database systems share; each has a module of its own
+that is a :class:`Baseline`, and none of them knows of pytest.
 """
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import sqlite3
 import sys
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Protocol
 
 from engineroom.errors import LifecycleError
-from engineroom.testing._image import copy_of, rebase
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Collection, Sequence
-    from pathlib import Path
-    from weakref import ref
+    from collections.abc import Sequence
 
-    from sqlalchemy.pool import ConnectionPoolEntry
-
-__all__ = ["Baseline", "Mark"]
+__all__ = ["SECONDS_FOR_LEFT_OVERS", "Baseline", "Mark", "let_go_of_garbage", "wait_for_quiet"]
 
 SECONDS_FOR_LEFT_OVERS = 2.0
-SECONDS_BETWEEN_TRIES = 0.005
 SECONDS_OF_QUIET = 0.05
 SECONDS_OF_QUIET_AFTER_A_WRITE = 0.2
-NEVER = -1
-"""A version that SQLite does not give."""
 
 
-class Mark(NamedTuple):
-    """A point in time at which a layer begins.
-
-    Attributes:
-        version: What SQLite said of the commits so far.
-        image: The state, where it was not the baseline: a test had written already.
-    """
-
-    version: int
-    image: sqlite3.Connection | None
+class Mark(Protocol):
+    """A point in time at which a layer begins."""
 
     def discard(self) -> None:
-        """Close the image, where no layer comes of it."""
-        if self.image is not None:
-            self.image.close()
+        """Let go of it, where no layer comes of it."""
 
 
-class _Layer(NamedTuple):
-    """An image of the whole database, and the fixture whose state it holds; None for the schema and the seed."""
-
-    owner: object
-    image: sqlite3.Connection
-
-
-class Baseline:
-    """The layers of one database in memory, and the one connection that watches and restores it.
-
-    SQLite tells a connection by its ``data_version`` whether any other one committed, so that a test which only read
-    costs one question. A restore copies the whole image, whatever was written, DDL included.
-
-    Args:
-        path: The file of the database.
-        connections: The connections that engines of this process have opened to it.
-    """
-
-    def __init__(self, path: Path, connections: Collection[ConnectionPoolEntry] = ()) -> None:
-        """Take the present state as the lowest layer."""
-        self._path = path
-        self._connections = connections
-        self._open()
-        self._writers: list[object] = []  # fixtures of a wider scope that hold a transaction open which writes
-        self._kept: set[ref[Any]] = set()  # what such fixtures have taken from a pool
-        self._has_lost_a_layer = False
-        self._version = self._read_version()
-        self._layers = [_Layer(None, copy_of(self._keeper))]
+class Baseline(Protocol):
+    """The layers of one test database, and what watches and restores it."""
 
     @property
     def is_dirty(self) -> bool:
-        """Whether anybody committed since the baseline was taken or restored last."""
-        return self._has_lost_a_layer or self._version != self._read_version() or self._is_replaced()
+        """Whether anybody wrote since the baseline was taken or restored last."""
 
     @property
     def is_left_open(self) -> bool:
         """Whether a transaction that writes is open, other than one of a fixture of a wider scope."""
-        return not self._writers and self._is_locked() and not self._is_kept_in_transaction()
 
     def mark(self) -> Mark:
         """Note where a layer begins."""
-        if self._has_lost_a_layer:
-            self.restore()  # a fixture that is set up again, with another parameter, must not meet what it left
-        version = self._read_version()
-        return Mark(version, None if version == self._version else copy_of(self._keeper))
 
-    def push(self, owner: object, since: Mark) -> None:
+    def push(self, owner: object, since: Any) -> None:
         """Take what was written since a mark into the baseline, until its owner is popped.
 
         Args:
             owner: Whose state it is.
             since: What was written before the mark stays out of the layer.
         """
-        if self._is_locked():
-            self._writers.append(owner)
-        self._kept = {record.fairy_ref for record in self._taken()}
-        version = self._read_version()
-        if version != since.version:
-            if since.image is None:
-                self._layers.append(_Layer(owner, copy_of(self._keeper)))
-                self._version = version
-            else:
-                now = copy_of(self._keeper)
-                self._layers.append(_Layer(owner, rebase(self._layers[-1].image, since.image, now)))
-                now.close()
-        since.discard()
 
     def adopt(self, owner: object) -> None:
         """Take the present state into the baseline, until its owner is popped."""
-        self.push(owner, Mark(NEVER, None))
 
     def pop(self, owner: object) -> None:
         """Let go of what an owner wrote; the layers above it stay."""
-        if not self._writers and len(self._layers) == 1:
-            return
-        self._writers = [writer for writer in self._writers if writer is not owner]
-        for index in range(len(self._layers) - 1, 0, -1):
-            if self._layers[index].owner is owner:
-                self._remove(index)
+
+    def undo(self) -> None:
+        """Restore, if anybody wrote or holds a transaction open that writes. Called after each test.
+
+        Raises:
+            LifecycleError: As :meth:`restore`.
+        """
 
     def restore(self, *, seconds: float = SECONDS_FOR_LEFT_OVERS) -> None:
         """Bring the baseline back.
@@ -142,120 +77,35 @@ class Baseline:
         Raises:
             LifecycleError: A connection holds a transaction open that writes, and does not end it.
         """
-        __tracebackhide__ = True
-        if self._is_replaced():
-            self._keeper.close()
-            self._open()
-        self._version = self._read_version()
-        if not self._copy(time.monotonic()):
-            _let_go_of_garbage()
-            if not self._copy(time.monotonic() + seconds):
-                self._version = NEVER
-                raise _left_over(seconds)
-        self._has_lost_a_layer = False
-
-    def wait_for_quiet(self, threads: Sequence[threading.Thread]) -> None:
-        """Restore as long as somebody goes on writing.
-
-        Args:
-            threads: Who may be writing; where none of them lives any more, nobody does.
-
-        Raises:
-            LifecycleError: It does not end.
-        """
-        __tracebackhide__ = True
-        deadline = time.monotonic() + SECONDS_FOR_LEFT_OVERS
-        seconds = SECONDS_OF_QUIET
-        while True:
-            live = _outlive(threads, seconds)
-            if not self.is_dirty:
-                return
-            if time.monotonic() > deadline:
-                raise _still_writing(live)
-            self.restore()
-            seconds = SECONDS_OF_QUIET_AFTER_A_WRITE if live else 0
 
     def close(self) -> None:
-        """Bring the schema and the seed back, as far as nobody holds on to the database, and close all connections."""
-        lowest, *above = self._layers
-        with contextlib.suppress(sqlite3.Error):
-            if self.is_dirty or above:
-                self._layers = [lowest]
-                self._copy(time.monotonic())
-        for layer in (lowest, *above):
-            layer.image.close()
-        with contextlib.suppress(sqlite3.Error):
-            self._keeper.close()
-
-    def _open(self) -> None:
-        # Waiting is done here, where a deadline can be kept: SQLite's own would be counted anew at each try.
-        self._keeper = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0)
-        self._keeper.execute("PRAGMA journal_mode = WAL").close()
-        self._keeper.execute("PRAGMA synchronous = OFF").close()
-        self._inode = self._path.stat().st_ino
-
-    def _is_replaced(self) -> bool:
-        """Tell whether the file was removed, as tools that drop a database do, and perhaps made anew."""
-        try:
-            return self._path.stat().st_ino != self._inode
-        except FileNotFoundError:
-            return True
-
-    def _is_locked(self) -> bool:
-        try:
-            self._keeper.execute("BEGIN IMMEDIATE").close()
-        except sqlite3.OperationalError:
-            return True
-        self._keeper.execute("ROLLBACK").close()
-        return False
-
-    def _taken(self) -> list[Any]:
-        """Return the connections that are out of their pool; each time that one is taken it gets a new reference."""
-        return [record for record in list(self._connections) if record.in_use]
-
-    def _is_kept_in_transaction(self) -> bool:
-        taken = [record for record in self._taken() if record.fairy_ref in self._kept]
-        with contextlib.suppress(ValueError):  # aiosqlite's word for a connection that was closed
-            return any(getattr(record.driver_connection, "in_transaction", False) for record in taken)
-        return False
-
-    def _read_version(self) -> int:
-        cursor = self._keeper.execute("PRAGMA data_version")
-        version: int = cursor.fetchone()[0]
-        cursor.close()
-        return version
-
-    def _remove(self, index: int) -> None:
-        """Take a layer out, and make those above it anew without its changes."""
-        removed, above = self._layers[index], self._layers[index + 1 :]
-        del self._layers[index:]
-        old = removed.image
-        for layer in above:
-            self._layers.append(_Layer(layer.owner, rebase(self._layers[-1].image, old, layer.image)))
-            old.close()
-            old = layer.image
-        old.close()
-        self._has_lost_a_layer = True
-
-    def _copy(self, deadline: float) -> bool:
-        """Copy the topmost image over the database; False if it was locked until the deadline."""
-
-        def give_up_in_time(status: int, _remaining: int, _total: int) -> None:
-            if status in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} and time.monotonic() >= deadline:
-                raise _LockedError
-
-        try:
-            self._layers[-1].image.backup(self._keeper, progress=give_up_in_time, sleep=SECONDS_BETWEEN_TRIES)
-        except _LockedError:
-            return False
-        return True
+        """Let go of the database at the end of the run."""
 
 
-class _LockedError(Exception):
-    """The database stayed locked."""
+def wait_for_quiet(baseline: Baseline, threads: Sequence[threading.Thread]) -> None:
+    """Restore as long as somebody goes on writing.
+
+    Args:
+        baseline: What is restored.
+        threads: Who may be writing; where none of them lives any more, nobody does.
+
+    Raises:
+        LifecycleError: It does not end.
+    """
+    __tracebackhide__ = True
+    deadline = time.monotonic() + SECONDS_FOR_LEFT_OVERS
+    seconds = SECONDS_OF_QUIET
+    while True:
+        live = _outlive(threads, seconds)
+        if not baseline.is_dirty:
+            return
+        if time.monotonic() > deadline:
+            raise _still_writing(live)
+        baseline.restore()
+        seconds = SECONDS_OF_QUIET_AFTER_A_WRITE if live else 0
 
 
-def _let_go_of_garbage() -> None:
+def let_go_of_garbage() -> None:
     """Free sessions that nobody can reach any more: they end their transaction when they are collected.
 
     A session is part of a circle, so it lives until Python looks for those. That of a failed test is kept alive by the
@@ -272,20 +122,6 @@ def _let_go_of_garbage() -> None:
             # cannot end their transaction without the loop.
             abandon()
     gc.collect()
-
-
-def _left_over(seconds: float) -> LifecycleError:
-    return LifecycleError(
-        "A transaction that writes was still open when the test ended.",
-        why=(
-            f"the baseline could not be restored within {seconds:g} seconds, since a connection that the test or one "
-            "of its fixtures took has neither committed, nor rolled back, nor been closed."
-        ),
-        fix=[
-            "close the session in the test or the fixture: with session_maker() as session: ...",
-            "wait for the task or the thread that still writes before the test ends",
-        ],
-    )
 
 
 def _outlive(threads: Sequence[threading.Thread], seconds: float) -> list[threading.Thread]:

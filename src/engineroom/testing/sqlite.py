@@ -1,0 +1,244 @@
+"""The baseline of a test database in memory, kept as images of the whole database.
+
+SQLite tells a connection by its ``data_version`` whether any other one committed, so that a test which only read costs
+a few questions. A restore copies the whole image, whatever was written, DDL included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from engineroom.errors import LifecycleError
+from engineroom.testing._image import copy_of, rebase
+from engineroom.testing.baseline import SECONDS_FOR_LEFT_OVERS, let_go_of_garbage
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+    from weakref import ref
+
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+__all__ = ["SQLiteBaseline", "SQLiteMark"]
+
+SECONDS_BETWEEN_TRIES = 0.005
+NEVER = -1
+"""A version that SQLite does not give."""
+
+
+class SQLiteMark(NamedTuple):
+    """A point in time at which a layer begins.
+
+    Attributes:
+        version: What SQLite said of the commits so far.
+        image: The state, where it was not the baseline: a test had written already.
+    """
+
+    version: int
+    image: sqlite3.Connection | None
+
+    def discard(self) -> None:
+        """Close the image, where no layer comes of it."""
+        if self.image is not None:
+            self.image.close()
+
+
+class _Layer(NamedTuple):
+    """An image of the whole database, and the fixture whose state it holds; None for the schema and the seed."""
+
+    owner: object
+    image: sqlite3.Connection
+
+
+class SQLiteBaseline:
+    """The layers of one database in memory, and the one connection that watches and restores it.
+
+    Args:
+        path: The file of the database.
+        connections: The connections that engines of this process have opened to it.
+    """
+
+    def __init__(self, path: Path, connections: Collection[ConnectionPoolEntry] = ()) -> None:
+        """Take the present state as the lowest layer."""
+        self._path = path
+        self._connections = connections
+        self._open()
+        self._writers: list[object] = []  # fixtures of a wider scope that hold a transaction open which writes
+        self._kept: set[ref[Any]] = set()  # what such fixtures have taken from a pool
+        self._has_lost_a_layer = False
+        self._version = self._read_version()
+        self._layers = [_Layer(None, copy_of(self._keeper))]
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether anybody committed since the baseline was taken or restored last."""
+        return self._has_lost_a_layer or self._version != self._read_version() or self._is_replaced()
+
+    @property
+    def is_left_open(self) -> bool:
+        """Whether a transaction that writes is open, other than one of a fixture of a wider scope."""
+        return not self._writers and self._is_locked() and not self._is_kept_in_transaction()
+
+    def mark(self) -> SQLiteMark:
+        """Note where a layer begins."""
+        if self._has_lost_a_layer:
+            self.restore()  # a fixture that is set up again, with another parameter, must not meet what it left
+        version = self._read_version()
+        return SQLiteMark(version, None if version == self._version else copy_of(self._keeper))
+
+    def push(self, owner: object, since: SQLiteMark) -> None:
+        """Take what was written since a mark into the baseline, until its owner is popped.
+
+        Args:
+            owner: Whose state it is.
+            since: What was written before the mark stays out of the layer.
+        """
+        if self._is_locked():
+            self._writers.append(owner)
+        self._kept = {record.fairy_ref for record in self._taken()}
+        version = self._read_version()
+        if version != since.version:
+            if since.image is None:
+                self._layers.append(_Layer(owner, copy_of(self._keeper)))
+                self._version = version
+            else:
+                now = copy_of(self._keeper)
+                self._layers.append(_Layer(owner, rebase(self._layers[-1].image, since.image, now)))
+                now.close()
+        since.discard()
+
+    def adopt(self, owner: object) -> None:
+        """Take the present state into the baseline, until its owner is popped."""
+        self.push(owner, SQLiteMark(NEVER, None))
+
+    def pop(self, owner: object) -> None:
+        """Let go of what an owner wrote; the layers above it stay."""
+        if not self._writers and len(self._layers) == 1:
+            return
+        self._writers = [writer for writer in self._writers if writer is not owner]
+        for index in range(len(self._layers) - 1, 0, -1):
+            if self._layers[index].owner is owner:
+                self._remove(index)
+
+    def restore(self, *, seconds: float = SECONDS_FOR_LEFT_OVERS) -> None:
+        """Bring the baseline back.
+
+        Args:
+            seconds: How long a transaction that writes may take to end.
+
+        Raises:
+            LifecycleError: A connection holds a transaction open that writes, and does not end it.
+        """
+        __tracebackhide__ = True
+        if self._is_replaced():
+            self._keeper.close()
+            self._open()
+        self._version = self._read_version()
+        if not self._copy(time.monotonic()):
+            let_go_of_garbage()
+            if not self._copy(time.monotonic() + seconds):
+                self._version = NEVER
+                raise _left_over(seconds)
+        self._has_lost_a_layer = False
+
+    def undo(self) -> None:
+        """Restore, if anybody wrote or holds a transaction open that writes."""
+        __tracebackhide__ = True
+        if self.is_dirty or self.is_left_open:
+            self.restore()
+
+    def close(self) -> None:
+        """Bring the schema and the seed back, as far as nobody holds on to the database, and close all connections."""
+        lowest, *above = self._layers
+        with contextlib.suppress(sqlite3.Error):
+            if self.is_dirty or above:
+                self._layers = [lowest]
+                self._copy(time.monotonic())
+        for layer in (lowest, *above):
+            layer.image.close()
+        with contextlib.suppress(sqlite3.Error):
+            self._keeper.close()
+
+    def _open(self) -> None:
+        # Waiting is done here, where a deadline can be kept: SQLite's own would be counted anew at each try.
+        self._keeper = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0)
+        self._keeper.execute("PRAGMA journal_mode = WAL").close()
+        self._keeper.execute("PRAGMA synchronous = OFF").close()
+        self._inode = self._path.stat().st_ino
+
+    def _is_replaced(self) -> bool:
+        """Tell whether the file was removed, as tools that drop a database do, and perhaps made anew."""
+        try:
+            return self._path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
+    def _is_locked(self) -> bool:
+        try:
+            self._keeper.execute("BEGIN IMMEDIATE").close()
+        except sqlite3.OperationalError:
+            return True
+        self._keeper.execute("ROLLBACK").close()
+        return False
+
+    def _taken(self) -> list[Any]:
+        """Return the connections that are out of their pool; each time that one is taken it gets a new reference."""
+        return [record for record in list(self._connections) if record.in_use]
+
+    def _is_kept_in_transaction(self) -> bool:
+        taken = [record for record in self._taken() if record.fairy_ref in self._kept]
+        with contextlib.suppress(ValueError):  # aiosqlite's word for a connection that was closed
+            return any(getattr(record.driver_connection, "in_transaction", False) for record in taken)
+        return False
+
+    def _read_version(self) -> int:
+        cursor = self._keeper.execute("PRAGMA data_version")
+        version: int = cursor.fetchone()[0]
+        cursor.close()
+        return version
+
+    def _remove(self, index: int) -> None:
+        """Take a layer out, and make those above it anew without its changes."""
+        removed, above = self._layers[index], self._layers[index + 1 :]
+        del self._layers[index:]
+        old = removed.image
+        for layer in above:
+            self._layers.append(_Layer(layer.owner, rebase(self._layers[-1].image, old, layer.image)))
+            old.close()
+            old = layer.image
+        old.close()
+        self._has_lost_a_layer = True
+
+    def _copy(self, deadline: float) -> bool:
+        """Copy the topmost image over the database; False if it was locked until the deadline."""
+
+        def give_up_in_time(status: int, _remaining: int, _total: int) -> None:
+            if status in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} and time.monotonic() >= deadline:
+                raise _LockedError
+
+        try:
+            self._layers[-1].image.backup(self._keeper, progress=give_up_in_time, sleep=SECONDS_BETWEEN_TRIES)
+        except _LockedError:
+            return False
+        return True
+
+
+class _LockedError(Exception):
+    """The database stayed locked."""
+
+
+def _left_over(seconds: float) -> LifecycleError:
+    return LifecycleError(
+        "A transaction that writes was still open when the test ended.",
+        why=(
+            f"the baseline could not be restored within {seconds:g} seconds, since a connection that the test or one "
+            "of its fixtures took has neither committed, nor rolled back, nor been closed."
+        ),
+        fix=[
+            "close the session in the test or the fixture: with session_maker() as session: ...",
+            "wait for the task or the thread that still writes before the test ends",
+        ],
+    )
