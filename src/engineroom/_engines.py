@@ -111,7 +111,7 @@ def get_engine(url: DatabaseUrl | None = None, *, bind: str = "default", **optio
     Example:
         >>> from engineroom import get_engine
         >>> engine = get_engine("sqlite:///shop.db", pool_pre_ping=True)
-        >>> engine is get_engine()
+        >>> engine is get_engine("sqlite:///shop.db", pool_pre_ping=True)
         True
     """
     if url is None and not options:
