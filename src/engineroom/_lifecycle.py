@@ -117,6 +117,11 @@ def current_environment() -> Environment:
     Raises:
         UnknownEnvironmentError: The value of the environment variable names no environment.
         InvalidSettingError: A file of the project cannot be read.
+
+    Example:
+        >>> from engineroom import current_environment
+        >>> current_environment().value in {"development", "test", "staging", "production"}
+        True
     """
     if is_test_process():
         return Environment.TEST
