@@ -26,8 +26,8 @@ REQUIRE_SERVERS = "ENGINEROOM_REQUIRE_SERVERS"
 AS_STARTED = {name: os.environ.get(name, "") for name in (REQUIRE_SERVERS, *(entry[1] for entry in SERVERS.values()))}
 """The only variables of this machine that a test may learn of, read before any test cleans the environment."""
 
-CLEANED_NAMES = {"APP_ENV", "ENGINEROOM_RUN", "FLASK_ENV"}
-CLEANED_PREFIXES = ("TEST_", "PG", "MYSQL_", "MARIADB_")
+CLEANED_NAMES = {"APP_ENV", "ENGINEROOM_ROLE", "ENGINEROOM_RUN", "FLASK_ENV"}
+CLEANED_PREFIXES = ("TEST_", "PG", "MYSQL_", "MARIADB_", "PYTEST_XDIST_")
 
 
 def is_cleaned(name: str) -> bool:

@@ -200,7 +200,7 @@ def dispose_engines() -> None:
         >>> from engineroom import dispose_engines, get_engine
         >>> engine = get_engine("sqlite:///shop.db")
         >>> dispose_engines()
-        >>> engine is get_engine()
+        >>> engine is get_engine("sqlite:///shop.db")
         True
     """
     for record in made_engines():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,8 +16,7 @@ from engineroom._forks import keep_for_ever
 from engineroom._run_files import RUN_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import URL
 
@@ -60,10 +61,15 @@ def wait(pid):
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[..., str]:
+def storage() -> Iterator[Path]:
+    """Return a directory with a short name: forkserver puts its socket there, whose path the system limits."""
+    with tempfile.TemporaryDirectory(prefix="er-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def run(tmp_path: Path, storage: Path) -> Callable[..., str]:
     """Return a function that runs a program which forks, and returns what it wrote; it must end well and in silence."""
-    storage = tmp_path / "storage"
-    storage.mkdir()
 
     def run(body: str, url: str = "sqlite://", *arguments: str) -> str:
         program = tmp_path / "program.py"
