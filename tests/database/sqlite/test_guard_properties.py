@@ -25,6 +25,7 @@ ERRORS = (sqlite3.Error, sqlite3.Warning, DBAPIError, DestructiveOperationError)
 
 NAMES = st.sampled_from(["a", "b", "A"])
 PLACES = st.sampled_from(["", "main.", "x.", "temp."])
+KINDS = st.sampled_from(["TABLE", "TABLE", "TABLE IF EXISTS", "VIEW", "TRIGGER"])
 FILES = st.sampled_from(["shop.db", "test_other.db", "second.db", ":memory:"])
 
 STATEMENTS = st.one_of(
@@ -35,7 +36,7 @@ STATEMENTS = st.one_of(
     st.builds("CREATE VIEW {} AS SELECT 1 AS z".format, NAMES),
     st.builds("CREATE TRIGGER IF NOT EXISTS {} AFTER DELETE ON {} BEGIN SELECT 1; END".format, NAMES, NAMES),
     st.builds("CREATE VIRTUAL TABLE IF NOT EXISTS {} USING fts5(z)".format, NAMES),
-    st.builds("DROP {} {}{}".format, st.sampled_from(["TABLE", "TABLE", "TABLE IF EXISTS", "VIEW", "TRIGGER"]), PLACES, NAMES),
+    st.builds("DROP {} {}{}".format, KINDS, PLACES, NAMES),
     st.builds("ALTER TABLE {}{} RENAME TO {}".format, PLACES, NAMES, NAMES),
     st.builds("ALTER TABLE {}{} ADD COLUMN y".format, PLACES, NAMES),
     st.builds("ALTER TABLE {} DROP COLUMN kept".format, NAMES),
@@ -98,7 +99,7 @@ class World:
         self.marks[file] = {mark for mark in self.marks[file] if not mark.startswith(f"{name.lower()}:")}
 
     def lost(self) -> set[str]:
-        """Return what is not there any more, or has lost a row or a column, without having been dropped by its owner."""
+        """Return what is not there any more, or has lost a row or a column, unless its owner dropped it."""
         missing: set[str] = set()
         for file, marks in self.marks.items():
             with self.connect(file) as connection:
@@ -156,9 +157,23 @@ class Sync:
 )
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=st.lists(ACTIONS, min_size=1, max_size=20))
-@example(actions=[("run", "CREATE TABLE IF NOT EXISTS a (z)"), ("run", "ALTER TABLE a ADD COLUMN y"), ("run", "DROP TABLE a")])
+@example(
+    actions=[
+        ("run", "CREATE TABLE IF NOT EXISTS a (z)"),
+        ("run", "ALTER TABLE a ADD COLUMN y"),
+        ("run", "DROP TABLE a"),
+    ]
+)
 @example(actions=[("run", "CREATE TABLE b (z)"), ("other drops", "b"), ("other creates", "b"), ("run", "DROP TABLE b")])
-@example(actions=[("run", "BEGIN"), ("run", "CREATE TABLE b (z)"), ("rollback", ""), ("other creates", "b"), ("run", "DROP TABLE b")])
+@example(
+    actions=[
+        ("run", "BEGIN"),
+        ("run", "CREATE TABLE b (z)"),
+        ("rollback", ""),
+        ("other creates", "b"),
+        ("run", "DROP TABLE b"),
+    ]
+)
 def test_nothing_is_lost_that_somebody_else_made(
     is_foreign: bool, is_raw: bool, actions: list[tuple[str, str]]
 ) -> None:
