@@ -63,6 +63,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_isolation(session: nox.Session) -> None:
+    """Compare whole pytest runs with a savepoint conftest and with peers, and write figures and a plot."""
+    install(session, "tests")
+    session.install("django", "pytest-django", "pytest-sqla")
+    session.run("python", "benchmarks/isolation.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format."""
     session.install(*nox.project.dependency_groups(PROJECT, "lint"))

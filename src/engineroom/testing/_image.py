@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["copy_of", "rebase"]
+__all__ = ["columns_of", "copy_of", "quote", "rebase"]
 
 # What is dropped first stands last, what is made first stands first.
 KINDS = ("table", "index", "view", "trigger")
@@ -82,7 +82,8 @@ def _tables_of(objects: Mapping[str, _Entry]) -> list[str]:
     return [name for name, entry in objects.items() if entry.kind == "table"]
 
 
-def _quote(name: object) -> str:
+def quote(name: object) -> str:
+    """Return a name as SQL writes it."""
     return '"' + str(name).replace('"', '""') + '"'
 
 
@@ -94,7 +95,7 @@ def _change_objects(image: sqlite3.Connection, before: Mapping[str, _Entry], aft
     for name in reversed(different):
         known = _read_objects(image)
         if name in known:
-            image.execute(f"DROP {known[name].kind} {_quote(name)}").close()
+            image.execute(f"DROP {known[name].kind} {quote(name)}").close()
     # What belongs to a table went with it, whether it changed or not.
     for name in sorted(after, key=rank):
         if (name in different or after[name].table in different) and name not in _read_objects(image):
@@ -105,12 +106,12 @@ def _change_rows(
     image: sqlite3.Connection, old: sqlite3.Connection | None, new: sqlite3.Connection, table: str
 ) -> None:
     """Make the changes to one table's rows; all of them where there was no such table before."""
-    keys, columns = _columns_of(new, table)
+    keys, columns = columns_of(new, table)
     if not old:
-        image.execute(f"DELETE FROM {_quote(table)}").close()  # noqa: S608  # it is quoted
-    elif _columns_of(image, table) != (keys, columns):
+        image.execute(f"DELETE FROM {quote(table)}").close()  # noqa: S608  # it is quoted
+    elif columns_of(image, table) != (keys, columns):
         return  # the table is not there without the layer that went
-    query = f"SELECT {', '.join([*keys, *columns])} FROM {_quote(table)}"  # noqa: S608  # as above
+    query = f"SELECT {', '.join([*keys, *columns])} FROM {quote(table)}"  # noqa: S608  # as above
     width = len(keys)
     before = {row[:width]: row for row in _rows(old, query)} if old else {}
     after = {row[:width]: row for row in _rows(new, query)}
@@ -118,20 +119,20 @@ def _change_rows(
     changed = [row for key, row in after.items() if before.get(key) != row]
     with _without_triggers(image, table):
         where = " AND ".join(f"{key} IS ?" for key in keys)
-        _write(image, f"DELETE FROM {_quote(table)} WHERE {where}", gone)  # noqa: S608  # as above
+        _write(image, f"DELETE FROM {quote(table)} WHERE {where}", gone)  # noqa: S608  # as above
         # A key column that is also among the columns is written twice with the same value, which SQLite allows.
         names, marks = ", ".join([*keys, *columns]), ", ".join("?" * (width + len(columns)))
-        _write(image, f"INSERT OR REPLACE INTO {_quote(table)} ({names}) VALUES ({marks})", changed)  # noqa: S608
+        _write(image, f"INSERT OR REPLACE INTO {quote(table)} ({names}) VALUES ({marks})", changed)  # noqa: S608
 
 
-def _columns_of(database: sqlite3.Connection, table: str) -> tuple[list[str], list[str]]:
+def columns_of(database: sqlite3.Connection, table: str) -> tuple[list[str], list[str]]:
     """Return the columns that tell a row from all others, and those that can be written."""
-    information = _rows(database, f"PRAGMA table_xinfo({_quote(table)})")
-    written = [_quote(name) for _, name, _, _, _, _, hidden in information if not hidden]
-    primary = [_quote(name) for _, name, _, _, _, position, _ in information if position]
+    information = _rows(database, f"PRAGMA table_xinfo({quote(table)})")
+    written = [quote(name) for _, name, _, _, _, _, hidden in information if not hidden]
+    primary = [quote(name) for _, name, _, _, _, position, _ in information if position]
     names = {str(name).casefold() for _, name, *_ in information}
     try:
-        _rows(database, f"SELECT rowid FROM {_quote(table)} LIMIT 0")  # noqa: S608  # as above
+        _rows(database, f"SELECT rowid FROM {quote(table)} LIMIT 0")  # noqa: S608  # as above
     except sqlite3.OperationalError:  # WITHOUT ROWID
         return primary, [name for name in written if name not in primary]
     alias = next((name for name in ("rowid", "oid", "_rowid_") if name not in names), None)
@@ -147,7 +148,7 @@ def _without_triggers(image: sqlite3.Connection, table: str) -> Iterator[None]:
         if (entry.kind, entry.table.casefold()) == ("trigger", table.casefold())
     }
     for name in triggers:
-        image.execute(f"DROP TRIGGER {_quote(name)}").close()
+        image.execute(f"DROP TRIGGER {quote(name)}").close()
     yield
     for sql in triggers.values():
         image.execute(sql).close()

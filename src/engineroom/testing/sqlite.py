@@ -1,7 +1,7 @@
-"""The baseline of a test database in memory, kept as images of the whole database.
+"""The baseline of a SQLite database, kept as images of the whole database.
 
-SQLite tells a connection by its ``data_version`` whether any other one committed, so that a test which only read costs
-a few questions. A restore copies the whole image, whatever was written, DDL included.
+SQLite's write-ahead log tells whether anybody committed. A restore brings back the rows of the tables that were written
+to where that is enough, and else the whole image, whatever was written, DDL included.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engineroom.errors import LifecycleError
 from engineroom.testing._image import copy_of, rebase
+from engineroom.testing._rows import RowRestore
+from engineroom.testing._wal import Commit, Position, WriteAheadLog
 from engineroom.testing.baseline import SECONDS_FOR_LEFT_OVERS, let_go_of_garbage
 
 if TYPE_CHECKING:
@@ -25,19 +27,19 @@ if TYPE_CHECKING:
 __all__ = ["SQLiteBaseline", "SQLiteMark"]
 
 SECONDS_BETWEEN_TRIES = 0.005
-NEVER = -1
-"""A version that SQLite does not give."""
+NEVER = Position(b"", -1)
+"""A position that no log has."""
 
 
 class SQLiteMark(NamedTuple):
     """A point in time at which a layer begins.
 
     Attributes:
-        version: What SQLite said of the commits so far.
+        version: How far commits had come.
         image: The state, where it was not the baseline: a test had written already.
     """
 
-    version: int
+    version: Position
     image: sqlite3.Connection | None
 
     def discard(self) -> None:
@@ -71,6 +73,8 @@ class SQLiteBaseline:
         self._has_lost_a_layer = False
         self._version = self._read_version()
         self._layers = [_Layer(None, copy_of(self._keeper))]
+        self._rows: RowRestore | None = None
+        self._copied: Commit | None = None  # which made the database a copy of the topmost image, page by page
 
     @property
     def is_dirty(self) -> bool:
@@ -104,9 +108,11 @@ class SQLiteBaseline:
             if since.image is None:
                 self._layers.append(_Layer(owner, copy_of(self._keeper)))
                 self._version = version
+                self._forget_copy()
             else:
                 now = copy_of(self._keeper)
                 self._layers.append(_Layer(owner, rebase(self._layers[-1].image, since.image, now)))
+                self._forget_copy()
                 now.close()
         since.discard()
 
@@ -135,11 +141,12 @@ class SQLiteBaseline:
         __tracebackhide__ = True
         if self._is_replaced():
             self._keeper.close()
+            self._log.close()
             self._open()
-        self._version = self._read_version()
-        if not self._copy(time.monotonic()):
+            self._forget_copy()
+        if not self._bring_back(time.monotonic()):
             let_go_of_garbage()
-            if not self._copy(time.monotonic() + seconds):
+            if not self._bring_back(time.monotonic() + seconds):
                 self._version = NEVER
                 raise _left_over(seconds)
         self._has_lost_a_layer = False
@@ -156,17 +163,21 @@ class SQLiteBaseline:
         with contextlib.suppress(sqlite3.Error):
             if self.is_dirty or above:
                 self._layers = [lowest]
-                self._copy(time.monotonic())
+                self._copy_image(time.monotonic())
         for layer in (lowest, *above):
             layer.image.close()
         with contextlib.suppress(sqlite3.Error):
             self._keeper.close()
+        self._log.close()
 
     def _open(self) -> None:
         # Waiting is done here, where a deadline can be kept: SQLite's own would be counted anew at each try.
         self._keeper = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0)
         self._keeper.execute("PRAGMA journal_mode = WAL").close()
         self._keeper.execute("PRAGMA synchronous = OFF").close()
+        self._keeper.execute("PRAGMA wal_autocheckpoint = 0").close()  # the log is read, and only others begin it anew
+        self._keeper.execute("SELECT count(*) FROM sqlite_master").close()  # it has a log from the first read on
+        self._log = WriteAheadLog(self._path)
         self._inode = self._path.stat().st_ino
 
     def _is_replaced(self) -> bool:
@@ -194,14 +205,18 @@ class SQLiteBaseline:
             return any(getattr(record.driver_connection, "in_transaction", False) for record in taken)
         return False
 
-    def _read_version(self) -> int:
-        cursor = self._keeper.execute("PRAGMA data_version")
-        version: int = cursor.fetchone()[0]
-        cursor.close()
-        return version
+    def _read_version(self) -> Position:
+        return self._log.position()
+
+    def _forget_copy(self) -> None:
+        """Forget what is known of the topmost image's place in the database."""
+        if self._rows is not None:
+            self._rows.close()
+        self._rows = self._copied = None
 
     def _remove(self, index: int) -> None:
         """Take a layer out, and make those above it anew without its changes."""
+        self._forget_copy()
         removed, above = self._layers[index], self._layers[index + 1 :]
         del self._layers[index:]
         old = removed.image
@@ -212,17 +227,42 @@ class SQLiteBaseline:
         old.close()
         self._has_lost_a_layer = True
 
-    def _copy(self, deadline: float) -> bool:
+    def _bring_back(self, deadline: float) -> bool:
+        """Bring the topmost image back; False if the database was locked until the deadline."""
+        while (rows := self._rows or self._prepare_rows()) is not None:
+            restored = rows.restore(self._version)
+            if restored.position is not None:
+                self._version = restored.position
+                return True
+            if not restored.is_locked:
+                break
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(SECONDS_BETWEEN_TRIES)
+        return self._copy_image(deadline)
+
+    def _prepare_rows(self) -> RowRestore | None:
+        """Find out how the rows of the topmost image are brought back; None where they cannot be."""
+        page = None if self._copied is None else self._log.page(1, self._copied)
+        if page is not None:
+            self._rows = RowRestore(self._layers[-1].image, self._path, self._log, page)
+        return self._rows
+
+    def _copy_image(self, deadline: float) -> bool:
         """Copy the topmost image over the database; False if it was locked until the deadline."""
 
         def give_up_in_time(status: int, _remaining: int, _total: int) -> None:
             if status in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} and time.monotonic() >= deadline:
                 raise _LockedError
 
+        before = self._version = self._read_version()
         try:
             self._layers[-1].image.backup(self._keeper, progress=give_up_in_time, sleep=SECONDS_BETWEEN_TRIES)
         except _LockedError:
             return False
+        self._copied = self._log.next_commit(before)
+        if self._copied is not None:
+            self._version = self._copied.end
         return True
 
 
