@@ -334,8 +334,8 @@ def test_what_nobody_can_reach_any_more_is_freed(database: Database, baseline: B
             sys.last_value = ValueError(circle)
         del circle
         started = time.monotonic()
-        baseline.restore(seconds=0.5)
-        assert time.monotonic() - started < 0.5
+        baseline.restore(seconds=5)
+        assert time.monotonic() - started < 5
         assert not hasattr(sys, "last_value")
     finally:
         gc.enable()
