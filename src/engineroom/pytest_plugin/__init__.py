@@ -17,9 +17,8 @@ from engineroom.pytest_plugin import _late
 from engineroom.pytest_plugin._fixtures import async_db_engine, async_db_session, db_engine, db_session
 from engineroom.pytest_plugin._isolation import isolate_tests
 from engineroom.pytest_plugin._report import application_files, bind_lines, header_lines, refusal_lines
-from engineroom.pytest_plugin._switch import Run, end_run, start_run
+from engineroom.pytest_plugin._switch import Run, end_run, free_temporary, start_run
 from engineroom.pytest_plugin._watching import watch_tests
-from engineroom.testing import fence
 
 __all__ = ["async_db_engine", "async_db_session", "db_engine", "db_session"]
 
@@ -56,8 +55,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Announce the marker, and free the directory that ``--basetemp`` hands over to pytest."""
     config.addinivalue_line("markers", MARKER)
     directory = config.getoption("basetemp", default=None)
-    if directory:
-        fence.allow_temporary(directory)
+    run = config.stash.get(_run_key, None)
+    if directory and run is not None:
+        free_temporary(run, directory)
 
 
 @pytest.hookimpl(trylast=True)

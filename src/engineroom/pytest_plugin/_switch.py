@@ -13,19 +13,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from engineroom import _lifecycle, _memory, _project, _run_files
 from engineroom.testing import fence
-from engineroom.testing.ledger import FILE_NAME, Ledger, close_ledger, open_ledger
+from engineroom.testing._children import ROLE_VARIABLE, leave_run, tell_children
+from engineroom.testing.ledger import FILE_NAME, WORKER_VARIABLE, Ledger, close_ledger, open_ledger
 from engineroom.testing.proof import Proof, find_development_databases
 
 if TYPE_CHECKING:
     from engineroom._project import Project
     from engineroom.testing._database_files import Terms
 
-__all__ = ["Run", "end_run", "start_run"]
+__all__ = ["Run", "end_run", "free_temporary", "start_run"]
 
-ROLE_VARIABLE = "ENGINEROOM_ROLE"
-"""Tells an xdist worker, which joins the run of its controller, from a pytest that a test starts."""
-
-WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 TEMPORARY_VARIABLE = "PYTEST_DEBUG_TEMPROOT"
 
 
@@ -62,7 +59,7 @@ def start_run(root: Path) -> Run:
         InvalidSettingError: ``[tool.engineroom]`` in ``pyproject.toml`` cannot be used.
     """
     terms = fence.terms()
-    outer = None if terms is None else (_project.get_project(), terms)
+    outer = None if terms is None or leave_run() else (_project.get_project(), terms)
     _project.set_root(root)
     project = _project.get_project()
     is_worker = _joins_a_run()
@@ -76,6 +73,7 @@ def start_run(root: Path) -> Run:
     _run_files.start_run(_temporary_directories())
     ledger = open_ledger(directory / FILE_NAME)
     fence.raise_fence(project)
+    _tell_children(ledger)
     proof = Proof(directory)
     proof.watch(databases)
     proof.join() if is_worker else proof.share()
@@ -90,11 +88,25 @@ def end_run(run: Run) -> None:
         project, terms = run.outer
         _project.set_root(project.root)
         fence.resume_fence(terms)
+        _tell_children(run.ledger)
     for name, value in run.saved.items():
         if value is None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+def free_temporary(run: Run, directory: str) -> None:
+    """Let through what lies in the subdirectories of a directory that pytest empties before each run."""
+    fence.allow_temporary(directory)
+    _tell_children(run.ledger)
+
+
+def _tell_children(ledger: Ledger) -> None:
+    """Tell them the terms that hold now; a run inside another one shares its directory."""
+    terms = fence.terms()
+    if terms is not None and ledger.path is not None:
+        tell_children(ledger.path.parent, terms)
 
 
 def _joins_a_run() -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from engineroom.errors import FenceError
 from engineroom.pytest_plugin._report import refusal_lines, test_failure
+from engineroom.testing._children import await_children
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -32,6 +33,7 @@ def watch_tests(config: pytest.Config, run: Run) -> None:
         return
     config.pluginmanager.register(_Tests(run, config.rootpath), TESTS)
     run.ledger.alarm = lambda: _watch_phases(config, run)
+    await_children()
 
 
 def _watch_phases(config: pytest.Config, run: Run) -> None:

@@ -51,7 +51,7 @@ class Terms:
         self.root: str = os.path.realpath(root)
         self.test_names: tuple[str, ...] = tuple(test_names)
         self._fence_allow = fence_allow
-        self._temporary: list[str | os.PathLike[str]] = []
+        self.temporary: list[str] = []
 
     @cached_property
     def allowances(self) -> Allowances:
@@ -59,13 +59,13 @@ class Terms:
         from engineroom.testing._allowances import Allowances  # noqa: PLC0415  # most runs never ask
 
         allowances = Allowances.read(self._fence_allow, self.root)
-        for directory in self._temporary:
+        for directory in self.temporary:
             allowances = allowances.with_temporary(directory)
         return allowances
 
     def allow_temporary(self, directory: str | os.PathLike[str]) -> None:
         """Let through what lies in the subdirectories of a directory that pytest empties before each run."""
-        self._temporary.append(directory)
+        self.temporary.append(os.path.abspath(directory))  # noqa: PTH100  # links are followed when it is asked for
         self.__dict__.pop("allowances", None)
 
 

@@ -169,7 +169,7 @@ def _on_rmtree(current: Terms, args: tuple[Any, ...]) -> None:
 
 
 def _on_child(_: Terms, __: tuple[Any, ...]) -> None:
-    active_ledger().alarm()
+    active_ledger().expect_children()
 
 
 def _check_file(verb: str, current: Terms, path: object, *, directory: int = -1, follow: bool = True) -> None:

@@ -21,9 +21,20 @@ from engineroom.errors import FenceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["FILE_NAME", "Ledger", "Refusal", "active_ledger", "close_ledger", "expect_refusal", "open_ledger"]
+__all__ = [
+    "FILE_NAME",
+    "Ledger",
+    "Refusal",
+    "active_ledger",
+    "close_child_ledger",
+    "close_ledger",
+    "expect_refusal",
+    "open_child_ledger",
+    "open_ledger",
+]
 
 FILE_NAME = "refusals.jsonl"
+TEST_NAME = "test"
 WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 TEST_VARIABLE = "PYTEST_CURRENT_TEST"
 
@@ -67,17 +78,21 @@ class Ledger:
 
     Args:
         path: The file that is shared with the other processes of the run; None keeps everything in this process.
+        is_child: Whether this process was started by one that runs tests, and runs none itself.
 
     Attributes:
         test: The node id of the test that is running.
         expecting: How many blocks are open that expect refusals.
+        has_children: Whether this process started others, which want to know the test that is running.
         worker: The xdist worker that this process is, or is a child of.
         alarm: Called when something is refused, and when another process is started that may be refused something.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, is_child: bool = False) -> None:
         """Start with an empty page; what other processes write from now on is read when it is asked for."""
         self.path = path
+        self.is_child = is_child
+        self.has_children = False
         self.test: str = ""
         self.alarm: Callable[[], object] = _nothing
         self._find_place: Callable[[], tuple[str, int]] = _nowhere
@@ -98,10 +113,19 @@ class Ledger:
         """
         self.test = test
         self._find_place = find_place or _nowhere
+        if self.has_children:
+            self._tell_test()
 
     def end_test(self) -> None:
         """Write what is refused from now on under no test."""
         self.start_test("")
+
+    def expect_children(self) -> None:
+        """Be told that another process is started: it may be refused something, in this test or in a later one."""
+        self.alarm()
+        if not self.is_child:  # a child's children know the test from where it knows it
+            self.has_children = True
+            self._tell_test()
 
     def record(self, error: FenceError, *, target: str, rule: str, file: str = "", line: int = 0) -> Refusal:
         """Write down a refusal that is about to be raised."""
@@ -109,7 +133,7 @@ class Ledger:
             file, line = self._find_place()
         refusal = Refusal(
             id=f"{os.getpid()}-{next(self._numbers)}-{time.monotonic_ns()}",
-            test=self.test or _test_of_environment(),
+            test=self.test or self._find_test(),
             file=file,
             line=line,
             target=target,
@@ -167,6 +191,28 @@ class Ledger:
             finally:
                 os.close(descriptor)
 
+    def _test_file(self) -> Path | None:
+        return self.path and self.path.with_name(f"{TEST_NAME}-{self.worker}")
+
+    def _tell_test(self) -> None:
+        """Write down for children which test is running: what they inherited was the one that started them."""
+        file = self._test_file()
+        if file is not None:
+            with contextlib.suppress(OSError, ValueError):
+                descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                try:
+                    os.write(descriptor, self.test.encode(errors="replace") + b"\n")  # a longer one before it may stay
+                finally:
+                    os.close(descriptor)
+
+    def _find_test(self) -> str:
+        """Return the test that the process which started this one is running now."""
+        file = self._test_file() if self.is_child else None
+        try:
+            return file.read_bytes().partition(b"\n")[0].decode() if file is not None else _test_of_environment()
+        except (OSError, ValueError):
+            return _test_of_environment()
+
     def _has_news(self) -> bool:
         """Tell whether the file has grown; costs one call of ``stat``."""
         return _size_of(self.path) > self._read_bytes
@@ -200,6 +246,22 @@ def close_ledger(ledger: Ledger) -> None:
     """Go back to the page before, unless it is the last one: what comes after the end of a run belongs to it."""
     if len(_ledgers) > 1 and ledger in _ledgers:
         _ledgers.remove(ledger)
+        if _ledgers[-1].has_children:
+            _ledgers[-1].expect_children()
+
+
+def open_child_ledger(path: Path | None) -> Ledger:
+    """Begin the page of a process that a test run started, and that runs no tests itself."""
+    _ledgers.append(Ledger(path, is_child=True))
+    return _ledgers[-1]
+
+
+def close_child_ledger() -> bool:
+    """Forget the page of a child, since this process begins a run of its own; return whether there was one."""
+    was_child = bool(_ledgers) and _ledgers[-1].is_child
+    if was_child:
+        _ledgers.pop()
+    return was_child
 
 
 def active_ledger() -> Ledger:
