@@ -237,6 +237,25 @@ def test_a_table_that_somebody_else_made_under_the_name_of_ones_own_is_not_dropp
         kept.do(body)
 
 
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_a_table_that_came_after_the_snapshot_of_the_transaction_is_there(level: str, kept: Any) -> None:
+    def body(connection: Connection) -> None:
+        connection.execute(text("SELECT * FROM orders"))  # on PostgreSQL the snapshot is taken here
+        connection.execute(text("CREATE TEMPORARY TABLE scratch (id int)"))
+        connection.execute(text("CREATE TABLE mine (id int)"))
+        connection.execute(text("DROP TABLE scratch"))
+        connection.execute(text("DROP TABLE mine"))
+        kept.database.send("CREATE TABLE theirs (id int)")
+        with pytest.raises(DestructiveOperationError, match="drop table theirs"):
+            connection.execute(text("DROP TABLE IF EXISTS theirs"))
+        connection.execute(text("CREATE TABLE IF NOT EXISTS theirs (id int)"))
+        connection.execute(text("DROP TABLE theirs"))
+
+    with pytest.raises(DestructiveOperationError, match="drop table theirs"):
+        kept.do(body, isolation_level=level)
+    assert "theirs" in kept.database.relations()
+
+
 def test_a_creation_that_failed_or_was_rolled_back_leaves_nothing_behind(kept: Any) -> None:
     def body(connection: Connection) -> None:
         with pytest.raises(DBAPIError):
@@ -368,6 +387,11 @@ def test_a_name_of_three_parts_is_refused(statement: str, reach: Reach) -> None:
 
 
 GROUPED = "CREATE VIEW grouped AS SELECT id, email FROM users GROUP BY id"
+TWICE = "CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql AS 'SELECT 2'"
+TOUCHED = "CREATE FUNCTION touched() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+TRIGGER = "CREATE TRIGGER touched AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION touched()"
+TRIGGER_OF_MARIADB = "CREATE TRIGGER touched AFTER INSERT ON users FOR EACH ROW SET @touched = 1"
+RULE = "CREATE RULE kept AS ON DELETE TO users DO INSTEAD NOTHING"
 ASKED = {
     "a key on which nothing depends": ((), "ALTER TABLE users DROP CONSTRAINT users_pkey CASCADE", ""),
     "a key that a view needs": ((GROUPED,), "ALTER TABLE users DROP CONSTRAINT users_pkey CASCADE", "drop constraint"),
@@ -381,6 +405,42 @@ ASKED = {
         "DROP TABLE mine",
         "drop table",
     ),
+    "a function that is not there": ((), "DROP FUNCTION IF EXISTS never_was(int)", ""),
+    "a function that is not there in its schema": ((TWICE,), "DROP FUNCTION IF EXISTS pg_catalog.twice(int)", ""),
+    "a function of other arguments": ((TWICE,), "DROP FUNCTION IF EXISTS twice(text)", "drop function twice"),
+    "a function that is there": ((TWICE,), "DROP FUNCTION twice", "drop function twice"),
+    "a function in its schema": ((TWICE,), "DROP ROUTINE public.twice(int)", "drop routine public.twice"),
+    "a function in two letter cases": ((TWICE,), 'DROP FUNCTION IF EXISTS "Twice"(int)', "drop function "),
+    "a function with braces in its name": ((), 'DROP FUNCTION IF EXISTS "a{{0}}{{b}}"(int)', ""),
+    "a function of a name of three parts": ((), "DROP FUNCTION IF EXISTS {name}.public.f()", "drop function"),
+    "a schema that is not there": ((), "DROP SCHEMA IF EXISTS never_was CASCADE", ""),
+    "a schema that is there": (("CREATE SCHEMA stock",), "DROP SCHEMA stock", "drop schema stock"),
+    "an extension that is not there": ((), "DROP EXTENSION IF EXISTS never_was", ""),
+    "an extension that is there": ((), "DROP EXTENSION plpgsql", "drop extension plpgsql"),
+    "a database that is there": ((), "DROP DATABASE IF EXISTS template1", "drop database template1"),
+    "a column that is not there": ((), "ALTER TABLE users DROP COLUMN IF EXISTS never_was", ""),
+    "a column that is not there in a schema": ((), "ALTER TABLE public.users DROP COLUMN IF EXISTS never_was", ""),
+    "a column of no table": ((), "ALTER TABLE IF EXISTS never_was DROP COLUMN email", ""),
+    "a column that is there": ((), "ALTER TABLE users DROP COLUMN IF EXISTS email", "drop column users.email"),
+    "a column of a name of four parts": ((), "ALTER TABLE a.b.c DROP COLUMN IF EXISTS d", "drop column a.b.c.d"),
+    "a trigger that is not there": ((), "DROP TRIGGER IF EXISTS never_was ON users", ""),
+    "a trigger of no table": ((), "DROP TRIGGER IF EXISTS touched ON never_was", ""),
+    "a trigger that is there": ((TOUCHED, TRIGGER), "DROP TRIGGER touched ON users", "drop trigger users.touched"),
+    "a policy that is not there": ((), "DROP POLICY IF EXISTS never_was ON users", ""),
+    "a policy that is there": (("CREATE POLICY own ON users",), "DROP POLICY own ON users", "drop policy users.own"),
+    "a rule that is not there": ((), "DROP RULE IF EXISTS never_was ON public.users", ""),
+    "a rule that is there": ((RULE,), "DROP RULE kept ON users", "drop rule users.kept"),
+    "the rule of a view": ((), 'DROP RULE "_RETURN" ON everybody', "drop rule everybody"),
+    "a table of others that leaves its parent": (
+        ("CREATE TABLE mine ()", "ALTER TABLE orders INHERIT mine"),
+        "ALTER TABLE orders NO INHERIT mine",
+        "detach table orders",
+    ),
+    "a table of ones own that leaves its parent": (
+        ("CREATE TABLE mine () INHERITS (orders)",),
+        "ALTER TABLE mine NO INHERIT orders",
+        "",
+    ),
     "a sequence that is not there": ((), "DROP SEQUENCE IF EXISTS never_was", ""),
     "a sequence that is there": (("CREATE SEQUENCE numbers",), "DROP SEQUENCE numbers", "drop sequence numbers"),
 }
@@ -392,11 +452,76 @@ def test_what_the_catalogue_answers_decides(
     name: str, before: tuple[str, ...], statement: str, told: str, reach: Reach
 ) -> None:
     kept = reach(name)
-    statements = [one.format(name=kept.name) for one in before]
+    *statements, statement = [one.format(name=kept.name) for one in (*before, statement)]
     if told:
         assert kept.refusal(*statements, statement).startswith(f"Refused to {told}")
     else:
         kept.send(*statements, statement)
+
+
+@pytest.mark.parametrize("name", POSTGRESQL)
+def test_a_database_that_is_not_there_is_dropped(name: str, reach: Reach) -> None:
+    reach(name).send(f"DROP DATABASE IF EXISTS never_was_{secrets.token_hex(4)}", isolation_level="AUTOCOMMIT")
+
+
+@pytest.mark.parametrize("statement", ["DROP FUNCTION IF EXISTS f()", "ALTER TABLE users DROP COLUMN IF EXISTS c"])
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_what_an_old_snapshot_does_not_show_may_be_there(level: str, statement: str, reach: Reach) -> None:
+    kept = reach("psycopg")
+
+    def body(connection: Connection) -> None:
+        connection.execute(text("SELECT * FROM orders"))
+        kept.database.send("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "ALTER TABLE users ADD c int")
+        connection.exec_driver_sql(statement)
+
+    with pytest.raises(DestructiveOperationError):
+        kept.do(body, isolation_level=level)
+
+
+ASKED_ON_MARIADB = {
+    "a function that is not there": ((), "DROP FUNCTION IF EXISTS never_was", ""),
+    "a function that is there": (("CREATE FUNCTION f() RETURNS int RETURN 1",), "DROP FUNCTION f", "drop function f"),
+    "a function in two letter cases": (("CREATE FUNCTION f() RETURNS int RETURN 1",), "DROP FUNCTION F", "drop fun"),
+    "a procedure that is not there": ((), "DROP PROCEDURE IF EXISTS never_was", ""),
+    "a procedure that is there": (("CREATE PROCEDURE p() SELECT 1",), "DROP PROCEDURE p", "drop procedure p"),
+    "a procedure of another database": ((), "DROP PROCEDURE IF EXISTS sys.diagnostics", "drop procedure sys.diag"),
+    "a trigger that is not there": ((), "DROP TRIGGER IF EXISTS never_was", ""),
+    "a trigger that is there": ((TRIGGER_OF_MARIADB,), "DROP TRIGGER IF EXISTS touched", "drop trigger touched"),
+    "an event that is not there": ((), "DROP EVENT IF EXISTS never_was", ""),
+    "an event that is there": (
+        ("CREATE EVENT e ON SCHEDULE EVERY 1 DAY DISABLE DO SELECT 1",),
+        "DROP EVENT {name}.e",
+        "drop event {name}.e in database {name}",
+    ),
+    "a database that is not there": ((), "DROP DATABASE IF EXISTS never_was_anywhere", ""),
+    "a database that is there": ((), "DROP SCHEMA IF EXISTS sys", "drop database sys"),
+    "a column that is not there": ((), "ALTER TABLE users DROP COLUMN IF EXISTS never_was", ""),
+    "a column that is not there in a database": ((), "ALTER TABLE {name}.users DROP IF EXISTS never_was", ""),
+    "a column that is there": ((), "ALTER TABLE users DROP COLUMN IF EXISTS EMAIL", "drop column users.EMAIL"),
+    "a name of three parts": ((), "ALTER TABLE a.b.c DROP COLUMN IF EXISTS d", "drop column a.b.c.d"),
+}
+
+
+@pytest.mark.parametrize(("before", "statement", "told"), ASKED_ON_MARIADB.values(), ids=ASKED_ON_MARIADB)
+@pytest.mark.parametrize("name", ["pymysql", "asyncmy"])
+def test_what_the_catalogue_of_mariadb_answers_decides(
+    name: str, before: tuple[str, ...], statement: str, told: str, reach: Reach
+) -> None:
+    kept = reach(name)
+    *statements, statement, told = [one.format(name=kept.name) for one in (*before, statement, told)]
+    try:
+        if told:
+            assert kept.refusal(*statements, statement).startswith(f"Refused to {told}")
+        else:
+            kept.send(*statements, statement)
+    finally:
+        kept.database.send("DROP TRIGGER IF EXISTS touched", "DROP EVENT IF EXISTS e")  # the rebuilding sees them not
+
+
+def test_an_account_that_may_not_see_loadable_functions_is_refused(restricted: tuple[Any, str], reach: Reach) -> None:
+    database, account = restricted
+    kept = reach("pymysql", url=database.url.set(username=account, password="pw"))
+    assert "drop function" in kept.refusal("DROP FUNCTION IF EXISTS never_was")
 
 
 def test_a_definition_that_may_not_be_seen_makes_no_table_temporary(

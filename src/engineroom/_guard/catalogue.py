@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["Catalogue", "fetch", "is_idle"]
 
 POSTGRESQL_RELATION = """
-SELECT c.oid, c.relpersistence, c.relkind FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass({})
+SELECT named.oid, c.relpersistence, c.relkind FROM (SELECT pg_catalog.to_regclass({})::oid AS oid) named
+LEFT JOIN pg_catalog.pg_class c ON c.oid = named.oid WHERE named.oid IS NOT NULL
 """
+"""The name is looked up as a DROP looks it up; the row of a relation that is newer than the transaction's snapshot is
+not to be seen."""
 POSTGRESQL_TYPE = "SELECT pg_catalog.to_regtype({})::oid"
 POSTGRESQL_DEPENDANTS = """
 SELECT count(*) FROM pg_catalog.pg_constraint k
@@ -35,10 +38,47 @@ WITH RECURSIVE edge AS (
 SELECT oid FROM below
 """
 """What may go together with a table: its partitions and heirs, the tables that refer to it, its views."""
+POSTGRESQL_PRESENCE = {
+    "function": """SELECT 1 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+        WHERE {lower}(p.proname::text) = {lower}({name}::name::text) AND n.nspname = coalesce({place}, n.nspname)""",
+    "schema": "SELECT 1 FROM pg_catalog.pg_namespace WHERE {lower}(nspname::text) = {lower}({name}::name::text)",
+    "extension": "SELECT 1 FROM pg_catalog.pg_extension WHERE {lower}(extname::text) = {lower}({name}::name::text)",
+    "database": "SELECT 1 FROM pg_catalog.pg_database WHERE {lower}(datname::text) = {lower}({name}::name::text)",
+    "column": """SELECT 1 FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass({table})
+        AND {lower}(attname::text) = {lower}({name}::name::text) AND NOT attisdropped""",
+    "trigger": """SELECT 1 FROM pg_catalog.pg_trigger WHERE tgrelid = pg_catalog.to_regclass({table})
+        AND {lower}(tgname::text) = {lower}({name}::name::text)""",
+    "policy": """SELECT 1 FROM pg_catalog.pg_policy WHERE polrelid = pg_catalog.to_regclass({table})
+        AND {lower}(polname::text) = {lower}({name}::name::text)""",
+    "rule": """SELECT 1 FROM pg_catalog.pg_rewrite WHERE ev_class = pg_catalog.to_regclass({table})
+        AND {lower}(rulename::text) = {lower}({name}::name::text)""",
+}
+"""Whether there is an object of that name, whatever its arguments. A name in two cases counts as one: where each letter
+is one byte, the server folds letters that are not ASCII."""
+IF_THE_SNAPSHOT_IS_OLD = """
+UNION ALL SELECT 1
+WHERE pg_catalog.current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted')
+"""
+"""In such a transaction the catalogue's rows are as old as its snapshot, and what is not seen may be there."""
+MEMBERS = frozenset({"column", "policy", "rule", "trigger"})
 MYSQL_TABLE = """
 SELECT table_schema, table_name FROM information_schema.tables
 WHERE table_schema = COALESCE({}, DATABASE()) AND table_name = {} AND table_type <> 'TEMPORARY'
 """
+MYSQL_PRESENCE = {
+    "function": """SELECT 1 FROM information_schema.routines
+        WHERE routine_schema = COALESCE({place}, DATABASE()) AND routine_name = {name}
+        UNION ALL SELECT 1 FROM mysql.func WHERE name = {name}""",
+    "procedure": """SELECT 1 FROM information_schema.routines
+        WHERE routine_schema = COALESCE({place}, DATABASE()) AND routine_name = {name}""",
+    "trigger": """SELECT 1 FROM information_schema.triggers
+        WHERE trigger_schema = COALESCE({place}, DATABASE()) AND trigger_name = {name}""",
+    "event": """SELECT 1 FROM information_schema.events
+        WHERE event_schema = COALESCE({place}, DATABASE()) AND event_name = {name}""",
+    "database": "SELECT 1 FROM information_schema.schemata WHERE schema_name = {name}",
+    "column": """SELECT 1 FROM information_schema.columns
+        WHERE table_schema = COALESCE({place}, DATABASE()) AND table_name = {table} AND column_name = {name}""",
+}
 INDEX_KINDS = frozenset({"i", "I"})
 TABLES = frozenset({"table", "view", "sequence", "base table"})
 MOST_PARTS = 2
@@ -102,10 +142,16 @@ class Catalogue:
     def _is_harmless_on_postgresql(self, kind: str, parts: tuple[str, ...]) -> bool:
         if kind == "constraint":
             return self._has_no_dependants(parts)
+        if kind in POSTGRESQL_PRESENCE:
+            is_of_such_a_table = kind in MEMBERS and self._is_harmless_on_postgresql("table", parts[:-1])
+            return is_of_such_a_table or self._is_absent_on_postgresql(kind, parts)
         if len(parts) > MOST_PARTS:
             return False
         if kind == "type":
             return self._ask(POSTGRESQL_TYPE, _quote_name(parts))[0][0] is None
+        return self._is_harmless_relation(kind, parts)
+
+    def _is_harmless_relation(self, kind: str, parts: tuple[str, ...]) -> bool:
         rows = self._ask(POSTGRESQL_RELATION, _quote_name(parts))
         if not rows:
             return True
@@ -114,6 +160,28 @@ class Catalogue:
             return _text(relation) in INDEX_KINDS
         return kind in TABLES and (_text(persistence) == "t" or self._is_own_alone(oid))
 
+    def _is_absent_on_postgresql(self, kind: str, parts: tuple[str, ...]) -> bool:
+        owner = parts[:-1]
+        if len(owner) > (MOST_PARTS if kind in MEMBERS else 1):
+            return False
+        names = {"name": _quote_text(parts[-1]), "lower": "pg_catalog.lower"}
+        if kind in MEMBERS:
+            names["table"] = _quote_name(owner)
+        else:
+            names["place"] = _quote_text(owner[0]) if owner else "NULL"
+        return not self._ask(POSTGRESQL_PRESENCE[kind] + IF_THE_SNAPSHOT_IS_OLD, **names)
+
+    def _is_absent_on_mysql(self, kind: str, parts: tuple[str, ...]) -> bool:
+        *owner, name = map(_quote_bytes, parts)
+        table = owner.pop() if kind == "column" else ""
+        if len(owner) > 1:
+            return False
+        try:
+            rows = self._ask(MYSQL_PRESENCE[kind], name=name, place=owner[0] if owner else "NULL", table=table)
+        except Exception:  # noqa: BLE001  # whatever a driver raises: an account may see less than it may drop
+            return False
+        return not rows
+
     def _is_own_alone(self, oid: object) -> bool:
         """Tell whether the connection created a table and all that may go with it."""
         if oid not in self._created:
@@ -121,6 +189,9 @@ class Catalogue:
         return all(row[0] in self._created for row in self._ask(POSTGRESQL_ATTACHED, str(oid)))
 
     def _is_harmless_on_mysql(self, kind: str, parts: tuple[str, ...]) -> bool:
+        if kind in MYSQL_PRESENCE:
+            is_of_such_a_table = kind == "column" and self._is_harmless_on_mysql("table", parts[:-1])
+            return is_of_such_a_table or self._is_absent_on_mysql(kind, parts)
         if kind not in TABLES or len(parts) > MOST_PARTS:
             return False
         return self.find_tables(parts) <= self._created or (kind == "table" and self._is_temporary_on_mysql(parts))
@@ -140,13 +211,13 @@ class Catalogue:
         rows = self._ask(POSTGRESQL_DEPENDANTS, _quote_name(parts[:-1]), _quote_text(parts[-1]))
         return bool(rows[0][0] == 0)
 
-    def _ask(self, question: str, *values: str) -> Any:
-        return fetch(self._connection, question.format(*values))
+    def _ask(self, question: str, *values: str, **names: str) -> Any:
+        return fetch(self._connection, question.format(*values, **names))
 
 
-def _text(char: str | bytes) -> str:
-    """Return PostgreSQL's type "char", which asyncpg gives as bytes."""
-    return char.decode() if isinstance(char, bytes) else char
+def _text(char: str | bytes | None) -> str:
+    """Return PostgreSQL's type "char", which asyncpg gives as bytes; empty where there is none."""
+    return char.decode() if isinstance(char, bytes) else char or ""
 
 
 def _quote_name(parts: tuple[str, ...]) -> str:

@@ -70,7 +70,9 @@ class Destruction:
             the moment before the text runs: a ``table``, ``view``, ``sequence`` or ``type`` that is temporary, absent,
             or made by this connection; a ``base table``, where a temporary table of that name does not count, that is
             absent or made by this connection; an ``index`` that really is one; a ``constraint`` on which nothing but
-            other constraints depends. If empty, nothing that could be asked would help.
+            other constraints depends; a ``column``, ``trigger``, ``policy`` or ``rule``, named after its table, that
+            is absent, or of such a table; anything else that is absent. If empty, nothing that could be asked would
+            help.
 
     Example:
         >>> loss = Destruction("drop table", "drop", ("users",))
@@ -113,7 +115,7 @@ class Findings:
 
     def add(self, loss: Destruction, *, taken: Iterable[ObjectName] = ()) -> None:
         """Note a destruction; ``taken`` are the names that mean something else afterwards."""
-        asked = {name.parts[-1].casefold() for name in loss.ask}
+        asked = {part.casefold() for name in loss.ask for part in name.parts}
         if not self.names_stand or asked & self._touched:
             loss = replace(loss, ask=())
         self.touch(taken)

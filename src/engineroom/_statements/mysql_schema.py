@@ -29,6 +29,14 @@ _LONG_KINDS = {
     "UNDO": (("UNDO", "TABLESPACE"),),
 }
 _ASKED = {"TABLE": "table", "VIEW": "view", "SEQUENCE": "sequence"}
+# Nothing of these is temporary, but what is not there cannot be lost.
+_ASKED_IF_DROPPED = {
+    **_ASKED,
+    "EVENT": "event",
+    "FUNCTION": "function",
+    "PROCEDURE": "procedure",
+    "TRIGGER": "trigger",
+}
 _SERVER_WIDE = frozenset(
     {"CATALOG", "LOGFILE GROUP", "RESOURCE GROUP", "ROLE", "SERVER", "SPATIAL REFERENCE SYSTEM", "TABLESPACE"}
     | {"UNDO TABLESPACE", "USER"}
@@ -65,7 +73,7 @@ class SchemaReader:
             loss = Destruction(f"drop {kind.lower()}", "drop", server_wide=True)
             self.findings.add(replace(loss, objects=_accounts(cursor)))
             return
-        names = cursor.names(_ASKED.get(kind, kind.lower()))
+        names = cursor.names(_ASKED_IF_DROPPED.get(kind, kind.lower()))
         if temporary:
             self.findings.touch(names)
             return
@@ -73,7 +81,7 @@ class SchemaReader:
         if kind == "DATABASE":
             self._lose_databases(loss, names)
         else:
-            self._lose(loss, names, asked=kind in _ASKED and _is_tail(cursor))
+            self._lose(loss, names, asked=kind in _ASKED_IF_DROPPED and _is_tail(cursor))
 
     def truncate(self, cursor: Cursor) -> None:
         """Read a TRUNCATE."""
@@ -137,6 +145,8 @@ class SchemaReader:
                 self.findings.add(Destruction("drop data file", "drop", server_wide=True))
             return
         if kind != "TABLE":
+            if cursor.holds({"RENAME"}):
+                self.findings.names_stand = False  # a name that was free may be taken now
             if kind.split(" ")[0] not in _ALTERED_HARMLESSLY and cursor.holds(DESTRUCTIVE):
                 self.findings.unreadable()
             return
@@ -191,6 +201,8 @@ class SchemaReader:
         if action.accept("COLUMN"):
             action.accept("IF", "EXISTS")
             self._lose(Destruction("rename column", "rename"), [table], members=[action.parts()[-1:]])
+            new = action.name("column") if action.accept("TO") else None
+            self.findings.touch([new] if new else [])
             return
         action.accept_any(("TO", "AS", "="))
         new = action.name("")
@@ -204,6 +216,7 @@ class SchemaReader:
         new = action.parts()
         if not old or not new or old[-1].lower() != new[-1].lower():
             self._lose(Destruction("rename column", "rename"), [table], members=[old[-1:]])
+            self.findings.touch([ObjectName("column", new, "")] if new else [])
 
     def _convert(self, table: ObjectName, action: Cursor) -> None:
         if action.accept("PARTITION"):
@@ -229,7 +242,8 @@ class SchemaReader:
     def _lose_databases(self, loss: Destruction, names: Sequence[ObjectName]) -> None:
         # A name that cannot be read may be that of any database.
         for name in names:
-            self.findings.add(replace(loss, objects=(name.written,), database=name.parts[-1]))
+            ask = (name,) if loss.kind == "drop" else ()
+            self.findings.add(replace(loss, objects=(name.written,), database=name.parts[-1], ask=ask))
         if not names:
             self.findings.add(replace(loss, server_wide=True))
 
@@ -250,7 +264,10 @@ class SchemaReader:
             by_database.setdefault(database, []).append(name)
         for database, group in by_database.items():
             objects = tuple(_member(name, member) for name in group for member in members)
-            ask = tuple(_located(name, self.current) for name in group) if asked else ()
+            located = [_located(name, self.current) for name in group] if asked else []
+            if loss.operation == "drop column" and members[0]:
+                located = [ObjectName("column", (*name.parts, *members[0]), name.written) for name in located]
+            ask = tuple(located)
             found = replace(loss, objects=objects, database=database, ask=ask)
             self.findings.add(found, taken=[] if any(members) else group)
 

@@ -53,6 +53,16 @@ _ASKED = {
     "DOMAIN": "type",
     "INDEX": "index",
 }
+# Nothing of these is temporary, but what is not there cannot be lost.
+_ASKED_IF_DROPPED = {
+    **_ASKED,
+    "SCHEMA": "schema",
+    "EXTENSION": "extension",
+    "FUNCTION": "function",
+    "PROCEDURE": "function",
+    "ROUTINE": "function",
+    "AGGREGATE": "function",
+}
 # Renaming or moving one of these takes data, or what rows are made of, away from where a program looks for it.
 _MOVED_AWAY = frozenset({*_ASKED, "SCHEMA", "DATABASE", "EXTENSION"})
 _ALTERED_HARMLESSLY = word_set(
@@ -66,6 +76,7 @@ _HARMLESS_ACTIONS = word_set(
 )
 _SERVER_WIDE = frozenset({"ROLE", "USER", "GROUP", "TABLESPACE"})
 _ON_A_TABLE = frozenset({"TRIGGER", "RULE", "POLICY"})
+_MEMBERS = frozenset({"column", "policy", "rule", "trigger"})
 _NAMELESS = frozenset({"CAST", "OPERATOR", "OPERATOR CLASS", "OPERATOR FAMILY", "TRANSFORM", "USER MAPPING"})
 
 
@@ -93,11 +104,11 @@ class SchemaReader:
         if kind in _ON_A_TABLE:
             self._drop_on_table(loss, cursor)
             return
-        names = [] if kind in _NAMELESS else cursor.names(_ASKED.get(kind, kind.lower()))
+        names = [] if kind in _NAMELESS else cursor.names(_ASKED_IF_DROPPED.get(kind, kind.lower()))
         if kind == "DATABASE":
             self._lose_database(loss, names)
         else:
-            self._lose(loss, names, cursor, asked=kind in _ASKED)
+            self._lose(loss, names, cursor, asked=kind in _ASKED_IF_DROPPED)
 
     def truncate(self, cursor: Cursor) -> None:
         """Read a TRUNCATE."""
@@ -126,7 +137,8 @@ class SchemaReader:
     def _lose_database(self, loss: Destruction, names: Sequence[ObjectName]) -> None:
         # A name that cannot be read may be that of any database.
         for name in names:
-            self.findings.add(replace(loss, objects=(name.written,), database=name.parts[-1]))
+            ask = (name,) if loss.kind == "drop" else ()
+            self.findings.add(replace(loss, objects=(name.written,), database=name.parts[-1], ask=ask))
         if not names:
             self.findings.add(replace(loss, server_wide=True))
 
@@ -152,7 +164,7 @@ class SchemaReader:
             self.findings.touch(taken)
             return
         objects = tuple(".".join((name.written, *map(POSTGRESQL.write, member))) for name in lasting)
-        ask = tuple(lasting) if asked and understood else ()
+        ask = tuple(_member(loss, name, member) for name in lasting) if asked and understood else ()
         self.findings.add(replace(loss, objects=objects, cascade=cascade, ask=ask), taken=taken)
 
     def alter(self, cursor: Cursor) -> None:
@@ -160,6 +172,8 @@ class SchemaReader:
         cursor.accept("ALTER")
         kind = _kind(cursor)
         if kind not in _MOVED_AWAY:
+            if cursor.holds({"RENAME", "SCHEMA"}):
+                self.findings.names_stand = False  # a name that was free may be taken now
             if kind.split(" ")[0] not in _ALTERED_HARMLESSLY and cursor.holds(DESTRUCTIVE):
                 self.findings.unreadable()
             return
@@ -184,6 +198,9 @@ class SchemaReader:
         elif action.accept("SET", "SCHEMA"):
             action.parts()
             self._lose(Destruction(f"move {kind.lower()}", "move"), [name], action, asked=kind in _ASKED)
+        elif action.accept("NO", "INHERIT"):
+            action.parts()
+            self._lose(Destruction("detach table", "detach"), [name], action)
         elif action.accept("DETACH", "PARTITION"):
             partitions = action.names("table")
             action.accept_any(("CONCURRENTLY", "FINALIZE"))
@@ -230,9 +247,16 @@ class SchemaReader:
             member = "attribute" if kind == "TYPE" else "column"
             action.accept(member.upper())
             old = action.parts()[-1:]
-            if action.accept("TO"):
-                action.parts()
+            new = action.name(member) if action.accept("TO") else None
             self._lose(Destruction(f"rename {member}", "rename"), [name], action, member=old, asked=kind in _ASKED)
+            self.findings.touch([new] if new else [])
+
+
+def _member(loss: Destruction, name: ObjectName, member: tuple[str, ...]) -> ObjectName:
+    """Return what to ask about: the object, or the member of it that is dropped."""
+    verb, _, kind = loss.operation.partition(" ")
+    asks = member and verb == "drop" and kind in _MEMBERS
+    return ObjectName(kind, (*name.parts, *member), name.written) if asks else name
 
 
 def _kind(cursor: Cursor) -> str:
