@@ -71,6 +71,13 @@ def bench_isolation(session: nox.Session) -> None:
 
 
 @nox.session
+def mutation(session: nox.Session) -> None:
+    """Change the judge and the guard in small ways, and see whether a test notices: ``-- _verdict`` for one module."""
+    install(session, "mutation")
+    session.run("python", "mutation/run.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format."""
     session.install(*nox.project.dependency_groups(PROJECT, "lint"))

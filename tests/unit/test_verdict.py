@@ -21,6 +21,7 @@ DISPOSABLE = {
     "a file that stands for memory keeps its name": (Facts("sqlite", "a.db", in_memory=True), "in-memory", "a.db"),
     "memory comes before the name": (Facts("sqlite", "test_a.db", in_memory=True), "in-memory", "test_a.db"),
     "a SQLite file with the prefix": (Facts("sqlite", "test_shop.db"), "test-name", "test_shop.db"),
+    "a path of Windows that has the prefix twice": (Facts("sqlite", r"test_a\test_b"), "test-name", r"test_a\test_b"),
     "a SQLite file that is nothing but the prefix": (Facts("sqlite", "test_"), "test-name", "test_"),
     "a PostgreSQL database with the prefix": (Facts("postgresql", "test_shop"), "test-name", "test_shop"),
     "a MySQL database with the prefix": (Facts("mysql", "test_shop"), "test-name", "test_shop"),
