@@ -12,6 +12,7 @@ from sqlalchemy.schema import DropSchema
 
 from engineroom import DestructiveOperationError
 from engineroom._guard import catalogue
+from engineroom._statements import ObjectName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -522,6 +523,13 @@ def test_an_account_that_may_not_see_loadable_functions_is_refused(restricted: t
     database, account = restricted
     kept = reach("pymysql", url=database.url.set(username=account, password="pw"))
     assert "drop function" in kept.refusal("DROP FUNCTION IF EXISTS never_was")
+
+
+@pytest.mark.parametrize("backend", ["postgresql", "mariadb"])
+def test_a_kind_that_the_catalogue_does_not_know_is_never_harmless(backend: str) -> None:
+    asks_nothing: Any = None
+    known = catalogue.Catalogue(asks_nothing, backend, frozenset())
+    assert not known.is_harmless(ObjectName("novelty", ("a",), "a"))
 
 
 def test_a_definition_that_may_not_be_seen_makes_no_table_temporary(

@@ -81,6 +81,7 @@ MYSQL_PRESENCE = {
 }
 INDEX_KINDS = frozenset({"i", "I"})
 TABLES = frozenset({"table", "view", "sequence", "base table"})
+RELATIONS = TABLES | {"index"}
 MOST_PARTS = 2
 IDLE = 0
 """The number of libpq for a connection without a transaction."""
@@ -149,7 +150,7 @@ class Catalogue:
             return False
         if kind == "type":
             return self._ask(POSTGRESQL_TYPE, _quote_name(parts))[0][0] is None
-        return self._is_harmless_relation(kind, parts)
+        return kind in RELATIONS and self._is_harmless_relation(kind, parts)
 
     def _is_harmless_relation(self, kind: str, parts: tuple[str, ...]) -> bool:
         rows = self._ask(POSTGRESQL_RELATION, _quote_name(parts))
@@ -158,7 +159,7 @@ class Catalogue:
         oid, persistence, relation = rows[0]
         if kind == "index":
             return _text(relation) in INDEX_KINDS
-        return kind in TABLES and (_text(persistence) == "t" or self._is_own_alone(oid))
+        return _text(persistence) == "t" or self._is_own_alone(oid)
 
     def _is_absent_on_postgresql(self, kind: str, parts: tuple[str, ...]) -> bool:
         owner = parts[:-1]
