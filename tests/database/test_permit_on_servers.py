@@ -96,6 +96,13 @@ def test_operations_and_objects_narrow_it(
         kept.send(allowed)
 
 
+def test_what_goes_by_cascade_goes_with_the_permit_of_its_object(reach: Reach) -> None:
+    kept = reach("psycopg")
+    with permitted(kept, objects="users"):
+        kept.send("DROP TABLE users CASCADE")
+    assert kept.database.relations() == {"orders", "audit"}
+
+
 def test_what_cannot_be_read_is_none_of_the_objects(reach: Reach) -> None:
     kept = reach("psycopg")
     computed = "DO $$ BEGIN EXECUTE 'DROP TABLE ' || 'audit'; END $$"
