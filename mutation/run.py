@@ -37,7 +37,7 @@ _STATEMENTS = (
     "tests/unit/test_statements_words.py",
 )
 _ADDRESS = ("tests/unit/test_address.py", "tests/unit/test_masking.py")
-_SQLITE = ("tests/database/sqlite", "tests/unit/test_creations.py", "tests/unit/test_executors.py")
+_SQLITE = ("tests/database/sqlite", "tests/unit/test_executors.py")
 _SERVERS = (
     "tests/unit/test_executors.py",
     "tests/database/test_guard_on_servers.py",
@@ -54,10 +54,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     **{
         f"_statements/{name}": _STATEMENTS
         for name in (
-            *("creations", "cursor", "destruction", "lexer", "words", "sqlite"),
+            *("cursor", "destruction", "lexer", "words", "sqlite"),
             *("postgresql", "postgresql_schema", "mysql", "mysql_definitions", "mysql_schema"),
         )
     },
+    "_statements/creations": ("tests/unit/test_creations.py",),
     "_identity": ("tests/unit/test_identity.py",),
     "_permit": ("tests/database/sqlite/test_permit.py", "tests/database/test_permit_on_servers.py"),
     "_guard/refusals": ("tests/unit/test_refusals.py",),
