@@ -674,6 +674,44 @@ def test_a_statement_is_found_anywhere_in_a_do_block(block: str, statement: str,
     assert str(one(f"DO $x$ {block.format(statement)} $x$")) == expected
 
 
+def nest(levels: int) -> str:
+    """Return a DO block whose DROP stands in so many texts inside each other."""
+    text = "DROP TABLE t"
+    for level in range(levels):
+        text = (
+            f"EXECUTE $l{level}$ {text} $l{level}$;" if level % 2 == 0 else f"DO $l{level}$ BEGIN {text} END $l{level}$"
+        )
+    return text
+
+
+@pytest.mark.parametrize("before", ["", "DO $$ BEGIN EXECUTE 'SELECT 1'; EXECUTE 'SELECT 2'; END $$; "])
+def test_texts_are_read_to_the_fourth_inside_each_other(before: str) -> None:
+    assert [str(loss) for loss in judge_text(before + nest(4), "postgresql")] == ["drop table t"]
+    assert [str(loss) for loss in judge_text(before + nest(6), "postgresql")] == ["computed statement"]
+    assert "computed statement" in [
+        str(loss) for loss in judge_text(f"{before}DO $x$ BEGIN {nest(4)}; END $x$", "postgresql")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        ("BEGIN EXECUTE 'SELECT 1'; DROP TABLE t; END", ["drop table t"]),
+        ("BEGIN EXECUTE 'SELECT 1';" * 7 + " EXECUTE 'DROP TABLE t'; END", ["drop table t"]),
+        ("EXECUTE 'DROP TABLE t'", ["drop table t"]),
+        ("DROP TABLE t", ["drop table t"]),
+    ],
+)
+def test_every_statement_of_a_block_is_read_by_itself(block: str, expected: list[str]) -> None:
+    assert [str(loss) for loss in judge_text(f"DO $$ {block} $$", "postgresql")] == expected
+
+
+def test_a_block_is_read_with_the_strings_of_its_connection() -> None:
+    sql = r"DO $$ BEGIN PERFORM 'a\'; DROP TABLE t; --'; END $$"
+    assert judge_text(sql, "postgresql", backslash_escapes=True) == ()
+    assert judge_text(sql, "postgresql", backslash_escapes=False)
+
+
 def test_computed_text_inside_computed_text_ends_somewhere() -> None:
     sql = "DROP TABLE a"
     for _ in range(9):
