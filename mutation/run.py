@@ -31,6 +31,8 @@ COPIED = ("src", "tests", "mutation", "README.md")
 KILLED = frozenset({"killed", "timeout", "caught by type check"})
 UNDECIDED = frozenset({"not checked", "check was interrupted by user"})
 
+ONE_DRIVER_EACH = "not asyncpg and not aiomysql and not asyncmy and not psycopg_async"
+"""What a change breaks, it breaks for every driver: psycopg, psycopg2 and PyMySQL stand for the others."""
 _STATEMENTS = (
     "tests/unit/test_statements.py",
     "tests/unit/test_statements_lexer.py",
@@ -39,6 +41,8 @@ _STATEMENTS = (
 _ADDRESS = ("tests/unit/test_address.py", "tests/unit/test_masking.py")
 _SQLITE = ("tests/database/sqlite", "tests/unit/test_executors.py")
 _SERVERS = (
+    "-k",
+    ONE_DRIVER_EACH,
     "tests/unit/test_executors.py",
     "tests/database/test_guard_on_servers.py",
     "tests/database/test_guard_targets_on_servers.py",
@@ -60,7 +64,12 @@ TESTS: dict[str, tuple[str, ...]] = {
     },
     "_statements/creations": ("tests/unit/test_creations.py",),
     "_identity": ("tests/unit/test_identity.py",),
-    "_permit": ("tests/database/sqlite/test_permit.py", "tests/database/test_permit_on_servers.py"),
+    "_permit": (
+        "-k",
+        ONE_DRIVER_EACH,
+        "tests/database/sqlite/test_permit.py",
+        "tests/database/test_permit_on_servers.py",
+    ),
     "_guard/refusals": ("tests/unit/test_refusals.py",),
     **{f"_guard/{name}": _SERVERS for name in ("server", "server_watch", "catalogue")},
     **{
