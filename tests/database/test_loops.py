@@ -646,11 +646,12 @@ def test_recycle_replaces_a_connection_that_is_too_old(shop: AsyncEngine) -> Non
 
     async def main() -> None:
         await use(engine)
+        first = len(opened)
         await asyncio.sleep(0.01)
         await use(engine)
+        assert len(opened) > first
 
     asyncio.run(main())
-    assert len(opened) == 2
     assert asyncio.run(use(shop)) == 1
 
 
