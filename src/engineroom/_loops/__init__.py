@@ -23,7 +23,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
 from engineroom._forks import keep_for_ever, take_connection
-from engineroom._loops.let_go import let_go
+from engineroom._loops.let_go import let_go, stop_once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -49,6 +49,7 @@ def pool_per_loop(engine: Engine) -> None:
         engine.pool = LoopPool(engine.pool)
     _let_loops_connect_first(engine)
     event.listen(engine, "engine_disposed", _let_loops_connect_first)  # it has a new pool then
+    event.listen(engine, "connect", lambda connection, _: stop_once(connection.driver_connection))
 
 
 class LoopPool(Pool):

@@ -1,7 +1,8 @@
 """How a driver's connection is freed whose event loop is closed, so that neither a thread nor a socket is left behind.
 
 The drivers' own ways to close need the loop: aiosqlite 0.22 reports to it, asyncpg 0.32 and aiomysql 0.3 close their
-transport by a callback of it. So the worker is told to stop without a report, and the socket is closed.
+transport by a callback of it. So the worker is told to stop without a report, and the socket is closed. Another thing
+that only the driver's insides can put right: nobody waits for a worker of aiosqlite that has stopped.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import sqlite3
 from typing import Any
 
-__all__ = ["let_go"]
+__all__ = ["let_go", "stop_once"]
 
 
 def let_go(driver_connection: Any) -> None:
@@ -28,6 +29,28 @@ def let_go(driver_connection: Any) -> None:
         with contextlib.suppress(RuntimeError, AttributeError):
             driver_connection.terminate()  # asyncpg marks itself as closed before it asks the loop
         _close_socket(transport)
+
+
+def stop_once(driver_connection: Any) -> None:
+    """Let a worker of aiosqlite be told to stop once; who tells it again has nothing to wait for.
+
+    A statement that is cancelled twice, as by a scope of anyio, has SQLAlchemy 2.1 stop the worker while a graceful
+    close still waits for it (``AsyncAdapt_terminate``). That close then tells it again, and aiosqlite 0.22 makes it wait
+    for ever for a worker that is gone; so the event loop cannot shut down.
+    """
+    stop = getattr(driver_connection, "stop", None)
+    if stop is None or not hasattr(driver_connection, "_tx"):
+        return
+
+    def stop_if_running() -> Any:
+        driver_connection.stop = _nothing_to_wait_for
+        return stop()
+
+    driver_connection.stop = stop_if_running
+
+
+def _nothing_to_wait_for() -> None:
+    """Stand in for the ``stop`` of a worker that was told to stop already."""
 
 
 def _stop_worker(driver_connection: Any) -> None:
