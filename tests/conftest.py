@@ -101,7 +101,9 @@ def server_database(request: pytest.FixtureRequest) -> Iterator[Callable[[str], 
     def make(kind: str) -> URL:
         maintenance: URL = request.getfixturevalue(f"{kind}_url")
         name = f"test_engineroom_{secrets.token_hex(4)}"
-        _run_once(maintenance, f"CREATE DATABASE {name}")
+        # Nobody can be connected to template0, which would keep it from being copied, as to template1 a test may be.
+        template = " TEMPLATE template0" if maintenance.get_backend_name() == "postgresql" else ""
+        _run_once(maintenance, f"CREATE DATABASE {name}{template}")
         made.append((maintenance, name))
         return maintenance.set(database=name)
 

@@ -23,7 +23,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
 from engineroom._forks import keep_for_ever, take_connection
-from engineroom._loops.let_go import let_go, stop_once
+from engineroom._loops.let_go import let_go, stop_once, worker_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -158,6 +158,7 @@ class _PoolOfLoop:
         self.loop = loop
         self._siblings = siblings
         self._records: WeakSet[ConnectionPoolEntry] = WeakSet()
+        self._workers: WeakSet[threading.Thread] = WeakSet()
         self._closer: AsyncGenerator[None, None] | None = None
         self._is_ending = bool(getattr(loop, "_asyncgens_shutdown_called", False))  # asyncio warns of a late generator
         self._tasks: set[asyncio.Task[None]] = set()
@@ -191,6 +192,9 @@ class _PoolOfLoop:
         """Open a connection; from the first one on, the loop is asked to close them when it shuts down."""
         connection = self._create(rec)
         self._records.add(rec)
+        worker = worker_of(connection.driver_connection)
+        if worker is not None:
+            self._workers.add(worker)
         _in_use.add(self)
         if self._closer is None and not self._is_ending:
             self._closer = self._close_with_loop()
@@ -209,6 +213,7 @@ class _PoolOfLoop:
                 await self._wait_for_returns()
                 self._siblings.pop(self.loop, None)
                 await greenlet_spawn(self._close_all)
+                await self._wait_for_workers()
                 _in_use.discard(self)
 
     async def _wait_for_returns(self) -> None:
@@ -220,6 +225,13 @@ class _PoolOfLoop:
             if not any(_closes_a_generator(each) for each in asyncio.all_tasks() - set(_closing)):
                 break
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+
+    async def _wait_for_workers(self) -> None:
+        """Let the threads of a driver make their last report, which cannot be made to a closed loop."""
+        deadline = time.monotonic() + MOST_SECONDS_FOR_RETURNS
+        for worker in list(self._workers):
+            while worker.is_alive() and time.monotonic() < deadline:  # noqa: ASYNC110  # a thread sets no event at its end
+                await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
 
     def _close_all(self) -> None:
         """Close all connections, those included that somebody forgot to give back."""

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["let_go", "stop_once"]
+if TYPE_CHECKING:
+    import threading
+
+__all__ = ["let_go", "stop_once", "worker_of"]
 
 
 def let_go(driver_connection: Any) -> None:
@@ -32,21 +35,32 @@ def let_go(driver_connection: Any) -> None:
 
 
 def stop_once(driver_connection: Any) -> None:
-    """Let a worker of aiosqlite be told to stop once; who tells it again has nothing to wait for.
+    """Let a worker of aiosqlite be told to stop once, and stop soon; who tells it again has nothing to wait for.
 
     A statement that is cancelled twice, as by a scope of anyio, has SQLAlchemy 2.1 stop the worker while a graceful
-    close still waits for it (``AsyncAdapt_terminate``). That close then tells it again, and aiosqlite 0.22 makes it wait
-    for ever for a worker that is gone; so the event loop cannot shut down.
+    close still waits for it (``AsyncAdapt_terminate``). That close then tells it again, and aiosqlite 0.22 makes it
+    wait for ever for a worker that is gone; so the event loop cannot shut down. And a statement that goes on after it
+    was cancelled would report to a loop that is closed by then.
     """
     stop = getattr(driver_connection, "stop", None)
-    if stop is None or not hasattr(driver_connection, "_tx"):
+    if stop is None or worker_of(driver_connection) is None:
         return
 
     def stop_if_running() -> Any:
         driver_connection.stop = _nothing_to_wait_for
+        connection = driver_connection._connection  # noqa: SLF001
+        if connection is not None:
+            with contextlib.suppress(sqlite3.ProgrammingError):  # the worker has just closed it
+                connection.interrupt()
         return stop()
 
     driver_connection.stop = stop_if_running
+
+
+def worker_of(driver_connection: Any) -> threading.Thread | None:
+    """Return the thread that does what a connection of aiosqlite is told; None for other drivers."""
+    thread: threading.Thread | None = getattr(driver_connection, "_thread", None)
+    return thread if hasattr(driver_connection, "_tx") else None
 
 
 def _nothing_to_wait_for() -> None:
