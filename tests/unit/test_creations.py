@@ -80,6 +80,9 @@ def test_an_unquoted_name_is_folded_where_the_server_does_it() -> None:
     assert created_table(statement, "postgresql") == ("app", "Übersicht", "Users")
     assert created_table(statement, "mariadb") == ("App", "Übersicht", "Users")
     assert created_table("CREATE TABLE UsersAZ (id int)", "postgresql") == ("usersaz",)
+    assert created_table("CREATE TABLE X (id int)", "postgresql") == ("x",)
+    assert created_table("CREATE TABLE X (id int)", "mariadb") == ("X",)
+    assert created_table("CREATE TABLE users (id int);X", "mariadb") == ()
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
