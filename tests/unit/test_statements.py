@@ -195,6 +195,10 @@ def asked(sql: str, dialect: Dialect = "postgresql") -> list[tuple[str, ...]]:
         ("DROP SCHEMA IF EXISTS a CASCADE", "postgresql", [("schema", "a")]),
         ("DROP EXTENSION a", "postgresql", [("extension", "a")]),
         ("DROP DATABASE IF EXISTS a", "postgresql", [("database", "a")]),
+        ("TRUNCATE a CONTINUE IDENTITY", "postgresql", [("table", "a")]),
+        ("ALTER FOREIGN TABLE a RENAME TO b", "postgresql", [("table", "a")]),
+        ("ALTER MATERIALIZED VIEW a RENAME TO b", "postgresql", [("view", "a")]),
+        ("ALTER DOMAIN a RENAME TO b", "postgresql", [("type", "a")]),
         ("DROP POLICY a ON b", "postgresql", [("policy", "b", "a")]),
         ("DROP RULE a ON b", "postgresql", [("rule", "b", "a")]),
         ("ALTER TABLE a NO INHERIT b.c", "postgresql", [("table", "a")]),
@@ -260,6 +264,7 @@ def test_what_only_the_catalogue_knows_is_to_be_asked(
         ("DROP LANGUAGE a", "postgresql"),
         ("ALTER SCHEMA a RENAME TO b", "postgresql"),
         ("ALTER DATABASE a RENAME TO b", "postgresql"),
+        ("ALTER EXTENSION a SET SCHEMA b", "postgresql"),
         ("CREATE OR REPLACE DATABASE a", "mariadb"),
         ("DROP PACKAGE a", "mariadb"),
         # The name was free when it was asked about, and is taken by then.
@@ -672,6 +677,29 @@ def test_a_statement_is_found_in_any_block(block: str, statement: str, expected:
 )
 def test_a_statement_is_found_anywhere_in_a_do_block(block: str, statement: str, expected: str) -> None:
     assert str(one(f"DO $x$ {block.format(statement)} $x$")) == expected
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("ALTER TABLE a * DROP b", "drop column a.b"),
+        ("ALTER TABLE a RENAME TO", "rename table a"),
+        ("DROP TRIGGER a", "drop trigger"),
+        ("DROP TRIGGER a b", "drop trigger"),
+    ],
+)
+def test_a_loss_is_told_as_far_as_it_can_be_read(sql: str, expected: str) -> None:
+    assert str(one(sql)) == expected
+
+
+def test_a_member_goes_by_the_name_of_its_table_too() -> None:
+    for sql in ("ALTER TABLE a.b DROP c", "DROP TRIGGER c ON a.b"):
+        assert [name.written for name in one(sql).ask] == ["a.b"]
+    assert [name.written for name in one("ALTER TABLE a.b DROP c", "mariadb").ask] == ["a.b"]
+
+
+def test_what_is_temporary_in_a_database_that_is_named_is_temporary() -> None:
+    assert judge_text("DROP TABLE shop.pg_temp.a", "postgresql") == ()
 
 
 def nest(levels: int) -> str:

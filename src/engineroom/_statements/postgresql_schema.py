@@ -177,8 +177,6 @@ class SchemaReader:
             if kind.split(" ")[0] not in _ALTERED_HARMLESSLY and cursor.holds(DESTRUCTIVE):
                 self.findings.unreadable()
             return
-        if cursor.accept("ALL", "IN", "TABLESPACE"):
-            return
         cursor.accept("IF", "EXISTS")
         cursor.accept("ONLY")
         name = cursor.name(_ASKED.get(kind, kind.lower()))
@@ -248,7 +246,7 @@ class SchemaReader:
             action.accept(member.upper())
             old = action.parts()[-1:]
             new = action.name(member) if action.accept("TO") else None
-            self._lose(Destruction(f"rename {member}", "rename"), [name], action, member=old, asked=kind in _ASKED)
+            self._lose(Destruction(f"rename {member}", "rename"), [name], action, member=old)
             self.findings.touch([new] if new else [])
 
 
