@@ -327,6 +327,9 @@ SERVER_URLS: dict[str, tuple[str | None, tuple[str, ...]]] = {
 def test_a_server_url_reaches_what_its_driver_is_told(url: str, database: str | None, hosts: tuple[str, ...]) -> None:
     address = address_of(make_url(url))
     assert (address.database, address.hosts, address.switched) == (database, hosts, False)
+    backend, _, driver = url.partition(":")[0].removesuffix("_async").partition("+")
+    assert address.backend == {"postgres": "postgresql"}.get(backend, backend)
+    assert address.driver == driver if driver else address.driver
     assert not address.in_memory
     assert not address.read_only
 
@@ -462,6 +465,25 @@ def test_a_connection_string_is_unfolded(driver: str, dsn: str, database: str, h
     assert (address.database, address.hosts) == (database, hosts)
     key = "conninfo" if driver == "psycopg" else "dsn"
     assert address_of_arguments("postgresql", driver, [], {key: dsn}) == address
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "asyncpg"])
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_a_connection_string_that_is_none_at_all_is_passed_over(driver: str, nothing: str | None) -> None:
+    key = "database" if driver == "asyncpg" else "dbname"
+    assert address_of_arguments("postgresql", driver, [nothing], {key: "shop"}).database == "shop"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "dialled"),
+    [
+        ({"hostaddr": "10.0.0.7,", "host": "db"}, ("10.0.0.7",)),
+        ({"hostaddr": ",10.0.0.7"}, ("10.0.0.7",)),
+        ({"hostaddr": "10.0.0.7", "host": "a,b"}, ("10.0.0.7", "b")),
+    ],
+)
+def test_a_host_is_dialled_by_its_number_where_there_is_one(hosts: dict[str, str], dialled: tuple[str, ...]) -> None:
+    assert address_of_arguments("postgresql", "psycopg", [], {"dbname": "shop", **hosts}).hosts == dialled
 
 
 def test_an_unknown_driver_is_unknown_to_its_arguments_too() -> None:
