@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
 from engineroom import allow_destructive, guard
-from engineroom._permit import permits_of
+from engineroom._permit import _wrong_name, permits_of
 from engineroom.errors import DestructiveOperationError, InvalidSettingError
 
 if TYPE_CHECKING:
@@ -614,3 +614,35 @@ def test_a_permit_opens_a_backup_over_the_database(engine: Engine, shop: Any) ->
     free.dispose()
     source.close()
     assert shop.names() == set()
+
+
+# What is said and covered, to the letter
+
+
+def test_a_wrong_name_is_answered_with_the_names_that_would_do(engine: Engine, shop: Any) -> None:
+    with permit(engine, database="store.db"), pytest.raises(InvalidSettingError) as caught:
+        engine.connect()
+    assert caught.value.what == 'The permit names the database "store.db", but the connection reaches another one.'
+    assert f'it reaches "shop.db" or "{shop.path}"; nothing was executed.' in caught.value.why
+    assert list(caught.value.fix) == [
+        "name the database that is meant to lose something",
+        "point the engine at the database that was named",
+    ]
+
+
+def test_a_verb_covers_every_kind_and_nothing_is_covered_after_the_block(engine: Engine) -> None:
+    with permit(engine, operations="drop") as opened:
+        assert opened.covers("drop materialized view", ("totals",))
+        assert not opened.covers("truncate table", ("totals",))
+    assert not opened.covers("drop materialized view", ("totals",))
+
+
+def test_a_database_whose_name_is_not_known_is_told_as_such() -> None:
+    reached = _wrong_name("shop", [])
+    assert "it reaches a database whose name is not known; nothing was executed." in reached.why
+
+
+def test_a_use_tells_all_its_objects(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    with permit(engine) as opened:
+        opened.tell_use("drop table", ("users", "orders"))
+    assert f"permitted on database shop.db: drop table users, orders (reason: {REASON})" in caplog.messages
