@@ -50,10 +50,13 @@ _SERVERS = (
 )
 TESTS: dict[str, tuple[str, ...]] = {
     "_verdict": ("tests/unit/test_verdict.py",),
-    **{
-        f"_address/{name}": _ADDRESS
-        for name in ("_model", "_reading", "conninfo", "masking", "server", "sqlite", "twin")
-    },
+    **{f"_address/{name}": _ADDRESS for name in ("_model", "_reading", "conninfo", "masking", "server", "sqlite")},
+    # mutmut's own frames hold what the test must not find in ours.
+    "_address/twin": (
+        "--deselect",
+        f"{_ADDRESS[0]}::test_the_error_about_a_twin_shows_no_secret_in_its_frames",
+        *_ADDRESS,
+    ),
     "_statements/__init__": (*_STATEMENTS, "tests/unit/test_statements_properties.py"),
     **{
         f"_statements/{name}": _STATEMENTS
