@@ -37,11 +37,14 @@ def is_cleaned(name: str) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def _clean_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def _clean_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """Run each test in an empty directory, without the shell's settings, and forget what it left in the library."""
     for name in filter(is_cleaned, list(os.environ)):
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
     yield
     for name in [name for name in sys.modules if name.startswith("engineroom.")]:
         # A module that was not imported has no state; one that has some owns a function to forget it.

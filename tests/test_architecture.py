@@ -31,7 +31,7 @@ THIRD_PARTY: tuple[frozenset[str], ...] = (
     frozenset(),
     frozenset({"sqlalchemy"}),
     frozenset({"dotenv", "pydantic", "pydantic_core", "pydantic_settings"}),
-    frozenset({"aiosqlite"}),
+    frozenset({"aiosqlite", "alembic"}),
     frozenset(),
     frozenset({"pytest"}),
 )

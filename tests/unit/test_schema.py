@@ -366,11 +366,6 @@ def test_a_reference_that_builds_nothing_is_a_clear_error(shop: Shop, reference:
     assert f'schema = "{reference}" of [tool.engineroom] in pyproject.toml' in caught.value.why
 
 
-def test_alembic_is_a_clear_error(shop: Shop) -> None:
-    with pytest.raises(InvalidSettingError, match="this release builds a schema from metadata or a callable"):
-        shop.engine("alembic").connect()
-
-
 def test_a_seed_is_named_as_such(shop: Shop) -> None:
     with pytest.raises(InvalidSettingError, match='The seed "shop_models:metadata" of bind stock builds nothing'):
         shop.engine("shop_models:Base", "shop_models:metadata", bind="stock").connect()

@@ -17,6 +17,7 @@ from sqlalchemy import event
 
 from engineroom._binds import DEFAULT_BIND
 from engineroom._project import BindConfiguration
+from engineroom._schema.images import build_schema, ignore_kept_images
 from engineroom._schema.sources import Source
 from engineroom.errors import InvalidSettingError, LifecycleError
 
@@ -34,6 +35,7 @@ __all__ = [
     "build_before_first_connection",
     "configuration_of",
     "forget_listener",
+    "ignore_kept_images",
     "known_builds",
     "prepare_with",
     "reset",
@@ -128,8 +130,11 @@ class Build:
     def _apply_sources(self) -> None:
         __tracebackhide__ = True
         for reference, role in ((self.configuration.schema, "schema"), (self.configuration.seed, "seed")):
-            if reference:
-                Source(self.bind, self.place, role, reference).apply()
+            source = Source(self.bind, self.place, role, reference or "")
+            if role == "schema" and reference and self.place.backend == "sqlite":
+                build_schema(source)
+            elif reference:
+                source.apply()
 
     @contextmanager
     def _building(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +18,18 @@ from sqlalchemy import inspect as inspect_database
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
+from engineroom._schema.migrations import upgrade
 from engineroom._schema.place import in_own_thread
 from engineroom.errors import EngineroomError, InvalidSettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from engineroom._schema.place import Place
 
-__all__ = ["Source"]
+__all__ = ["ALEMBIC", "Source"]
+
+ALEMBIC = "alembic"
 
 NAMED = inspect.Parameter.KEYWORD_ONLY
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -56,8 +60,18 @@ class Source:
             Exception: What the application's code raised, with a note that tells why it was called.
         """
         __tracebackhide__ = True
+        with self._named():
+            if self.is_alembic:
+                upgrade(self.place)
+            else:
+                self._apply(self._load())
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Tell with an error of the application's code why it was called."""
+        __tracebackhide__ = True
         try:
-            self._apply(self._load())
+            yield
         except EngineroomError:
             raise
         except BaseException as error:
@@ -66,6 +80,26 @@ class Source:
                 f'"{self.reference}" of [tool.engineroom] in pyproject.toml.'
             )
             raise
+
+    @property
+    def is_alembic(self) -> bool:
+        """Whether Alembic builds it."""
+        return self.role == "schema" and self.reference == ALEMBIC
+
+    def metadata(self) -> MetaData | None:
+        """Return the metadata that this is, or None where it is something else; it imports the application's module.
+
+        Raises:
+            InvalidSettingError: The reference cannot be found.
+            Exception: What the application's module raised, with a note that tells why it was imported.
+        """
+        __tracebackhide__ = True
+        if self.role != "schema" or self.is_alembic:
+            return None
+        with self._named():
+            target = self._load()
+        metadata = target if isinstance(target, MetaData) else getattr(target, "metadata", None)
+        return metadata if isinstance(metadata, MetaData) else None
 
     def _apply(self, target: Any) -> None:
         __tracebackhide__ = True
@@ -80,8 +114,6 @@ class Source:
     def _load(self) -> Any:
         """Return the object that ``module:name`` refers to; an error inside of the module is the module's own."""
         __tracebackhide__ = True
-        if self.reference == "alembic":
-            raise _tell_alembic()
         module, _, path = self.reference.partition(":")
         try:
             target: Any = importlib.import_module(module)
@@ -179,17 +211,6 @@ class Source:
             why=f'{self.role} = "{self.reference}" of [tool.engineroom] in pyproject.toml {why}.',
             fix=[f'name what builds it, for example: {self.role} = "{example}"' for example in EXAMPLES[self.role]],
         )
-
-
-def _tell_alembic() -> InvalidSettingError:
-    return InvalidSettingError(
-        'The schema "alembic" cannot be built by this release.',
-        why='schema in [tool.engineroom] says "alembic"; this release builds a schema from metadata or a callable.',
-        fix=[
-            'name the models: schema = "app.models:Base"',
-            'name a function that upgrades: schema = "app.db:upgrade"',
-        ],
-    )
 
 
 def _hand_over(function: Callable[..., Any], parameter: inspect.Parameter, session: object) -> Any:

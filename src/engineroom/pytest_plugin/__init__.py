@@ -33,8 +33,12 @@ _session_key = pytest.StashKey[pytest.Session]()
 _header_key = pytest.StashKey[list[str]]()
 
 
-def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Start the run: this is called when the plugin is registered, before any conftest or test is imported."""
+    group = parser.getgroup("engineroom", "databases of the tests")
+    group.addoption(
+        "--engineroom-rebuild", action="store_true", help="build the schema anew, whatever was kept of it between runs"
+    )
     config = pluginmanager.getplugin("pytestconfig")
     if not isinstance(config, pytest.Config) or _run_key in config.stash:
         return

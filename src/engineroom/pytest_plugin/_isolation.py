@@ -36,7 +36,7 @@ DRIVERS_THREAD = "_connection_worker_thread"
 
 def isolate_tests(config: pytest.Config) -> None:
     """Restore the baseline of each database that has a schema after each test that wrote to it."""
-    isolation = Isolation()
+    isolation = Isolation(config)
     config.pluginmanager.register(isolation, "engineroom-isolation")
     config.add_cleanup(isolation.close)
     when_imported("engineroom._schema", isolation.watch)
@@ -45,8 +45,9 @@ def isolate_tests(config: pytest.Config) -> None:
 class Isolation:
     """The hooks that restore the baseline; registered beside the plugin's own."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: pytest.Config) -> None:
         """Start without a database."""
+        self._config = config
         self._baselines: dict[Place, Baseline] = {}
         self._culprits: dict[Place, str] = {}
         self._has_run_a_test = False
@@ -116,8 +117,13 @@ class Isolation:
 
     def watch(self, schema: Any) -> None:
         """Take the baseline of each database that is built from now on."""
-        if not self._is_closed:
-            schema.when_built(self.take)
+        if self._is_closed:
+            return
+        schema.when_built(self.take)
+        # The first conftest may connect while pytest still reads the command line.
+        options = getattr(self._config, "known_args_namespace", self._config.option)
+        if getattr(options, "engineroom_rebuild", False):
+            schema.ignore_kept_images()
 
     def take(self, build: Build) -> None:
         """Take the baseline of a database that was just built."""
