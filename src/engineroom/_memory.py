@@ -118,8 +118,13 @@ def storage_directories() -> tuple[Path, ...]:
     return (RAM_STORAGE, temporary) if RAM_STORAGE.is_dir() else (temporary,)
 
 
-def sweep() -> None:
-    """Remove the directories of runs that were killed: those whose lock nobody holds any more."""
+def sweep() -> list[Path]:
+    """Remove the directories of runs that were killed: those whose lock nobody holds any more.
+
+    Returns:
+        Those directories, also where something in them could not be removed.
+    """
+    dead = []
     for directory in _find_runs():
         with contextlib.suppress(OSError):
             lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -127,8 +132,10 @@ def sweep() -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.pread(lock, len(LOCK_TEXT), 0) == LOCK_TEXT:
                     shutil.rmtree(directory, ignore_errors=True)
+                    dead.append(directory)
             finally:
                 os.close(lock)
+    return dead
 
 
 def reset() -> None:
