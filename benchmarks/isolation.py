@@ -29,7 +29,7 @@ from isolation_projects import PEERS, Case, write_project
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 BY_HAND = PEERS[0]
-DROPPED = ("APP_ENV", "PYTEST_", "ENGINEROOM_", "TEST_", "DATABASE_URL", "DJANGO_")
+DROPPED = ("APP_ENV", "PYTEST_", "ENGINEROOM_", "TEST_", "DATABASE_URL", "DJANGO_", "PYTHONDONTWRITEBYTECODE")
 MEMORY = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
 
 
@@ -74,9 +74,10 @@ def main() -> None:
     parser.add_argument("--tests", type=int, default=1000)
     parser.add_argument("--only", default="", help="measure rows whose name holds this word")
     parser.add_argument("--tables", type=int, default=0, help="measure rows with this number of tables")
+    parser.add_argument("--peers", type=int, default=len(PEERS), help="measure this many of the projects")
     arguments = parser.parse_args()
     figures: list[Figure] = []
-    for row in rows(arguments.tests):
+    for row in [row._replace(peers=row.peers[: arguments.peers]) for row in rows(arguments.tests)]:
         if arguments.only in row.name and arguments.tables in {0, row.case.tables}:
             figures += measure(row, arguments.rounds)
             print_figures(figures[-len(row.peers) :])
