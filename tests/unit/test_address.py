@@ -765,6 +765,14 @@ def test_a_long_name_is_shortened_with_a_hash_in_the_twin() -> None:
     assert all(len(name) <= 63 and name.startswith("test_xxx") for name in names)
 
 
+def test_a_name_is_cut_no_more_than_it_must() -> None:
+    assert [len(fit_name("test_" + "x" * length, "postgresql")) for length in (98, 99)] == [63, 63]
+
+
+def test_the_twin_of_a_mysql_database_may_be_as_long_as_that_server_takes() -> None:
+    assert twin_of(make_url(f"mysql+pymysql://localhost/{'x' * 59}")).database == f"test_{'x' * 59}"
+
+
 @pytest.mark.parametrize(
     ("backend", "length"), [("postgresql", 63), ("postgres", 63), ("mysql", 64), ("mariadb", 64), ("other", 63)]
 )

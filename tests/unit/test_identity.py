@@ -506,3 +506,60 @@ def test_no_spelling_of_a_file_without_a_test_name_is_disposable(name: str) -> N
     if not name.startswith("test_") and name not in {".", ".."}:
         assert not judge(_identity.facts_of_sqlite_path(f"/no/such/directory/{name}"))
         assert not judge(_identity.facts_of_sqlite_path(f"/test_no/../{name}"))
+
+
+# --- servers: to the letter
+
+
+AT_SERVERS = {
+    "a database of a host": ("postgresql+psycopg://app@db/shop", {}, Facts("postgresql", "shop", location="db/shop")),
+    "several hosts": (
+        "postgresql+psycopg://app@/shop?host=a&host=b",
+        {},
+        Facts("postgresql", "shop", location="a,b/shop"),
+    ),
+    "letters of all kinds": ("mariadb+pymysql://db/täglich", {}, Facts("mariadb", "täglich", location="db/täglich")),
+    "a name that a first command switches": (
+        "mysql+pymysql://db/test_shop",
+        {"init_command": "USE shop"},
+        Facts("mysql", None),
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "connect_args", "facts"), AT_SERVERS.values(), ids=AT_SERVERS)
+def test_a_server_url_tells_the_name_and_the_place(text: str, connect_args: dict[str, Any], facts: Facts) -> None:
+    assert facts_of(text, **connect_args) == facts
+
+
+@pytest.mark.parametrize(
+    ("password", "host", "database", "name", "location"),
+    [
+        ("p", "rest@db", "test_shop", None, ""),
+        ("p", "db", "test_shop@db/shop", None, ""),
+        ("p", "db", "test_shop", "test_shop", "db/test_shop"),
+        ("p", None, "test_shop", "test_shop", "test_shop"),
+        (None, "rest@db", "test_shop", "test_shop", "rest@db/test_shop"),
+    ],
+)
+def test_a_url_that_a_password_has_torn_tells_nothing(
+    password: str | None, host: str | None, database: str, name: str | None, location: str
+) -> None:
+    url = URL.create("postgresql+psycopg", "app", password, host, None, database)
+    assert _identity.facts_of_url(url, None, NO_ENVIRONMENT) == Facts("postgresql", name, location=location)
+
+
+def test_what_cannot_be_read_is_unknown_and_keeps_its_backend() -> None:
+    strange: Any = 5
+    url = make_url("postgresql+psycopg://db/shop")
+    assert _identity.facts_of_url(url, strange, NO_ENVIRONMENT) == Facts("postgresql", None)
+    assert facts_of("sqlite:///shop.db", database=strange) == Facts("sqlite", None)
+    assert _identity.facts_of_sqlite_path("/srv/a\0b") == Facts("sqlite", None, location="/srv/a\\x00b")
+    assert _identity.facts_of_sqlite_connect(strange) == (Facts("sqlite", None), False)
+
+
+def test_the_names_of_test_databases_tell_which_reading_does_more_harm() -> None:
+    Path("file:dev.db").touch()
+    Path("dev.db").touch()
+    assert _identity.facts_of_sqlite_connect("file:dev.db", ["dev.db"]).facts.database == "file:dev.db"
+    assert _identity.facts_of_sqlite_connect("file:dev.db", ["file:*"]).facts.database == "dev.db"

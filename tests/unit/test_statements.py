@@ -220,6 +220,9 @@ def asked(sql: str, dialect: Dialect = "postgresql") -> list[tuple[str, ...]]:
         ("DROP VIEW IF EXISTS a", "mariadb", [("view", "a")]),
         ("BEGIN; DROP TABLE a", "mariadb", [("table", "a")]),
         ("DROP TABLE a CASCADE", "mysql", [("table", "a")]),
+        ("DROP TABLE a CASCADE NOWAIT", "mariadb", [("table", "a")]),
+        ("DROP TABLE a RESTRICT WAIT 5", "mariadb", [("table", "a")]),
+        ("DROP TABLE a WAIT 5 CASCADE", "mariadb", [("table", "a")]),
         ("ALTER TABLE a DROP b CASCADE", "mysql", [("column", "a", "b")]),
         ("ALTER TABLE a DROP b RESTRICT", "mysql", [("column", "a", "b")]),
         ("USE x; ALTER TABLE a DROP IF EXISTS b", "mariadb", [("column", "x", "a", "b")]),
@@ -691,6 +694,7 @@ def test_a_statement_is_found_anywhere_in_a_do_block(block: str, statement: str,
         ("ALTER TABLE a RENAME COLUMN b c", "mariadb", ["rename column a.b"]),
         ("ALTER TABLE a RENAME", "mariadb", ["rename table a"]),
         ("ALTER TABLE a CONVERT TABLE", "mariadb", ["convert table"]),
+        ("USE shop; DROP TABLE", "mariadb", ["drop table in database shop"]),
         ("ALTER TABLE a EXCHANGE PARTITION p b", "mariadb", ["exchange partition a.p", "exchange table"]),
     ],
 )
@@ -702,6 +706,7 @@ def test_a_member_goes_by_the_name_of_its_table_too() -> None:
     for sql in ("ALTER TABLE a.b DROP c", "DROP TRIGGER c ON a.b"):
         assert [name.written for name in one(sql).ask] == ["a.b"]
     assert [name.written for name in one("ALTER TABLE a.b DROP c", "mariadb").ask] == ["a.b"]
+    assert [name.written for name in one("USE shop; DROP TABLE a", "mariadb").ask] == ["a"]
 
 
 def test_what_is_temporary_in_a_database_that_is_named_is_temporary() -> None:
