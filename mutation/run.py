@@ -96,6 +96,9 @@ class Survivor(NamedTuple):
 def main() -> int:
     """Mutate the modules that are named, or all, and compare what survived with the list."""
     arguments = _parse_arguments()
+    if arguments.table:
+        _print_table(arguments.work)
+        return 0
     unknown: list[Survivor] = []
     known = {Survivor(*(entry[field] for field in Survivor._fields)) for entry in _read_list()}
     for module in _choose(arguments.modules):
@@ -115,6 +118,9 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
         "modules", nargs="*", help="modules below src/engineroom, such as _verdict or _statements/lexer"
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="only print what former runs found, as a table for the docs"
     )
     parser.add_argument("--work", type=Path, default=ROOT / "mutants", help="where the working directories are kept")
     return parser.parse_args()
@@ -189,6 +195,17 @@ def _describe(work: Path, path: Path, module: str, name: str) -> Survivor:
     # engineroom._guard.server.xǁClassǁmethod__mutmut_7, or ...x_function__mutmut_7
     mangled = name.rpartition(".")[2].rpartition("__mutmut_")[0]
     return Survivor(module, mangled.removeprefix("x_").removeprefix("xǁ").replace("ǁ", "."), was, becomes)
+
+
+def _print_table(work: Path) -> None:
+    print("| module | changes | noticed | survived | not tried |")
+    print("|---|---|---|---|---|")
+    for module in TESTS:
+        counts = Counter(_statuses(work / module.replace("/", "."), PACKAGE / f"{module}.py").values())
+        noticed, untried = (sum(counts[status] for status in statuses) for statuses in (KILLED, UNDECIDED))
+        if counts.total() > untried:
+            survived = counts.total() - noticed - untried
+            print(f"| `{module}` | {counts.total()} | {noticed} | {survived} | {untried} |")
 
 
 def _read_list() -> list[dict[str, str]]:

@@ -765,6 +765,12 @@ def test_a_long_name_is_shortened_with_a_hash_in_the_twin() -> None:
     assert all(len(name) <= 63 and name.startswith("test_xxx") for name in names)
 
 
+def test_an_option_of_a_sqlite_uri_ends_at_its_first_equals_sign() -> None:
+    assert sqlite_address("file:shop.db?mode=ro=x", uri=True).switched
+    assert not sqlite_address("file:shop.db?a=b=c", uri=True).switched
+    assert not sqlite_address("file:shop.db?x=mode=memory", uri=True).in_memory
+
+
 def test_a_name_is_cut_no_more_than_it_must() -> None:
     assert [len(fit_name("test_" + "x" * length, "postgresql")) for length in (98, 99)] == [63, 63]
 

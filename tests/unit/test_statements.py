@@ -217,6 +217,7 @@ def asked(sql: str, dialect: Dialect = "postgresql") -> list[tuple[str, ...]]:
         ("DROP TABLE a, b.c", "mariadb", [("table", "a"), ("table", "b", "c")]),
         ("DROP TABLE A WAIT 5 RESTRICT", "mariadb", [("table", "A")]),
         ("DROP SEQUENCE a", "mariadb", [("sequence", "a")]),
+        ("CREATE OR REPLACE SEQUENCE a", "mariadb", [("sequence", "a")]),
         ("DROP VIEW IF EXISTS a", "mariadb", [("view", "a")]),
         ("BEGIN; DROP TABLE a", "mariadb", [("table", "a")]),
         ("DROP TABLE a CASCADE", "mysql", [("table", "a")]),
@@ -695,11 +696,25 @@ def test_a_statement_is_found_anywhere_in_a_do_block(block: str, statement: str,
         ("ALTER TABLE a RENAME", "mariadb", ["rename table a"]),
         ("ALTER TABLE a CONVERT TABLE", "mariadb", ["convert table"]),
         ("USE shop; DROP TABLE", "mariadb", ["drop table in database shop"]),
+        ("RENAME TABLE a", "mariadb", ["unreadable text"]),
+        ("RENAME TABLE a TO b c", "mariadb", ["unreadable text"]),
+        ("RENAME TABLE , a TO b", "mariadb", ["unreadable text", "rename table a"]),
+        ("CREATE OR REPLACE TABLE", "mariadb", ["replace table"]),
+        ("ALTER OFFLINE TABLE a DROP b", "mysql", ["drop column a.b"]),
+        ("ALTER TABLESPACE t DROP DATAFILE 'f'", "mysql", ["drop data file"]),
+        ("ALTER UNDO TABLESPACE t DROP DATAFILE 'f'", "mysql", ["drop data file"]),
+        ("ALTER TABLE a FROBNICATE RENAME b", "mariadb", ["unreadable text"]),
+        ("ALTER TABLE a DROP system", "mariadb", ["drop column a.system"]),
         ("ALTER TABLE a EXCHANGE PARTITION p b", "mariadb", ["exchange partition a.p", "exchange table"]),
     ],
 )
 def test_a_loss_is_told_as_far_as_it_can_be_read(sql: str, dialect: Dialect, expected: list[str]) -> None:
     assert [str(loss) for loss in judge_text(sql, dialect)] == expected
+
+
+def test_a_database_that_is_replaced_is_the_one_that_loses() -> None:
+    assert one("CREATE OR REPLACE DATABASE a", "mariadb").database == "a"
+    assert one("ALTER TABLESPACE t DROP DATAFILE 'f'", "mysql").kind == "drop"
 
 
 def test_a_member_goes_by_the_name_of_its_table_too() -> None:
