@@ -218,6 +218,8 @@ def asked(sql: str, dialect: Dialect = "postgresql") -> list[tuple[str, ...]]:
         ("DROP TABLE A WAIT 5 RESTRICT", "mariadb", [("table", "A")]),
         ("DROP SEQUENCE a", "mariadb", [("sequence", "a")]),
         ("CREATE OR REPLACE SEQUENCE a", "mariadb", [("sequence", "a")]),
+        ("ALTER TABLE a RENAME COLUMN b TO c", "mariadb", [("table", "a")]),
+        ("ALTER TABLE a DROP b; ALTER TABLE a DROP c", "mariadb", [("column", "a", "b"), ("column", "a", "c")]),
         ("DROP VIEW IF EXISTS a", "mariadb", [("view", "a")]),
         ("BEGIN; DROP TABLE a", "mariadb", [("table", "a")]),
         ("DROP TABLE a CASCADE", "mysql", [("table", "a")]),
