@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
 from engineroom import allow_destructive, guard
-from engineroom._permit import _wrong_name, permits_of
+from engineroom._permit import _current_holder, _is_held_here, _wrong_name, permits_of
 from engineroom.errors import DestructiveOperationError, InvalidSettingError
 
 if TYPE_CHECKING:
@@ -646,3 +646,9 @@ def test_a_use_tells_all_its_objects(engine: Engine, caplog: pytest.LogCaptureFi
     with permit(engine) as opened:
         opened.tell_use("drop table", ("users", "orders"))
     assert f"permitted on database shop.db: drop table users, orders (reason: {REASON})" in caplog.messages
+
+
+def test_a_permit_that_nobody_holds_any_more_is_held_by_nobody() -> None:
+    # Another thread may close it between the pool's look at the open ones and the question who holds it.
+    assert not _is_held_here(None)
+    assert _is_held_here(_current_holder())
