@@ -762,6 +762,49 @@ def test_every_statement_of_a_block_is_read_by_itself(block: str, expected: list
     assert [str(loss) for loss in judge_text(f"DO $$ {block} $$", "postgresql")] == expected
 
 
+@pytest.mark.parametrize(
+    ("version", "lost"), [(50699, []), (50700, ["drop table a"]), (99999, ["drop table a"]), (100000, [])]
+)
+def test_mariadb_passes_over_the_comments_of_a_later_mysql(version: int, lost: list[str]) -> None:
+    sql = f"/*!100100 DROP */ /*!{version} TEMPORARY */ TABLE a"
+    assert [str(loss) for loss in judge_text(sql, "mariadb")] == lost
+
+
+def prepare(text: str, levels: int) -> str:
+    """Return a text prepared inside a text that is prepared, and so on."""
+    for _ in range(levels):
+        text = "EXECUTE IMMEDIATE '" + text.replace("'", "''") + "'"
+    return text
+
+
+@pytest.mark.parametrize("before", ["", f"{prepare('DO 1', 1)}; {prepare('DO 1', 2)}; "])
+def test_prepared_texts_are_read_to_the_fourth_inside_each_other(before: str) -> None:
+    assert [str(loss) for loss in judge_text(before + prepare("DROP TABLE t", 4), "mariadb")] == ["drop table t"]
+    assert [str(loss) for loss in judge_text(before + prepare("DROP TABLE t", 5), "mariadb")] == ["computed statement"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("EXECUTE IMMEDIATE 'DROP TABLE a' USING 1", ["drop table a"]),
+        ("EXECUTE IMMEDIATE '' 'DROP TABLE a'", ["drop table a"]),
+        ("BEGIN NOT ATOMIC SELECT t.drop, t.`drop`, 'drop' FROM t; END", []),
+        ("CREATE EVENT x.e ON SCHEDULE EVERY 1 DAY DO SELECT 1; DROP TABLE a", ["drop table a"]),
+        (
+            "USE shop; CREATE EVENT x.e ON SCHEDULE EVERY 1 DAY DO SELECT 1; DROP TABLE a",
+            ["drop table a in database shop"],
+        ),
+        ("BEGIN NOT ATOMIC EXECUTE IMMEDIATE 'USE x'; DROP TABLE a; END", ["unreadable text", "drop table a"]),
+    ],
+)
+def test_what_a_text_of_mariadb_runs_is_read_where_it_runs(sql: str, expected: list[str]) -> None:
+    assert [str(loss) for loss in judge_text(sql, "mariadb")] == expected
+
+
+def test_what_stands_before_a_block_is_read_once() -> None:
+    assert asked("DROP TABLE a; BEGIN NOT ATOMIC SELECT 1; END", "mariadb") == [("table", "a")]
+
+
 def test_a_block_is_read_with_the_strings_of_its_connection() -> None:
     sql = r"DO $$ BEGIN PERFORM 'a\'; DROP TABLE t; --'; END $$"
     assert judge_text(sql, "postgresql", backslash_escapes=True) == ()
