@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,6 +26,10 @@ SERVERS: Mapping[str, tuple[str, str, str]] = {
 REQUIRE_SERVERS = "ENGINEROOM_REQUIRE_SERVERS"
 AS_STARTED = {name: os.environ.get(name, "") for name in (REQUIRE_SERVERS, *(entry[1] for entry in SERVERS.values()))}
 """The only variables of this machine that a test may learn of, read before any test cleans the environment."""
+
+# A machine that is busy is no fault of the code.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 CLEANED_NAMES = {"APP_ENV", "ENGINEROOM_ROLE", "ENGINEROOM_RUN", "FLASK_ENV"}
 CLEANED_PREFIXES = ("TEST_", "PG", "MYSQL_", "MARIADB_", "PYTEST_XDIST_")

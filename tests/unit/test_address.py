@@ -765,6 +765,14 @@ def test_a_long_name_is_shortened_with_a_hash_in_the_twin() -> None:
     assert all(len(name) <= 63 and name.startswith("test_xxx") for name in names)
 
 
+def test_a_connection_string_gives_every_setting_as_it_stands_there() -> None:
+    assert read_conninfo("postgresql://X@a:1,b/shop") == {"user": "X", "host": "a,b", "port": "1,", "dbname": "shop"}
+    assert read_conninfo("postgresql://a/shop") == {"host": "a", "dbname": "shop"}
+    shop = {"database": "shop", "host": "h", "application_name": "a:b"}
+    assert read_asyncpg_dsn("postgres://h/shop?application_name=a:b") == shop
+    assert read_asyncpg_dsn("postgres:///shop?host=/run/a:b") == {"database": "shop", "host": "/run/a:b"}
+
+
 def test_an_option_of_a_sqlite_uri_ends_at_its_first_equals_sign() -> None:
     assert sqlite_address("file:shop.db?mode=ro=x", uri=True).switched
     assert not sqlite_address("file:shop.db?a=b=c", uri=True).switched
