@@ -31,6 +31,7 @@ CALLS = {
     "threading.Thread": "`threading.Thread`",
     "setattr": "`dialect.do_execute*`",
 }
+WRAPPERS = {"wrap_method", "wrap_function"}
 TARGETS = ("sys.", "threading.", "sqlite3.", "builtins.", "dialect.", "engine.")
 VARIABLES = {
     "RUN_VARIABLE": '"ENGINEROOM_RUN"',
@@ -74,6 +75,8 @@ def _hooks_of_call(node: ast.Call, loops: Mapping[str, ast.expr]) -> Iterator[st
         ]
         assert names, f"which event does this listen to? {ast.unparse(node)}"
         yield from [f"`{name}`" for name in names]
+    if name in WRAPPERS and isinstance(node.args[1], ast.Constant) and isinstance(node.args[1].value, str):
+        yield f"`{node.args[1].value}`"
     yield from [words for call, words in CALLS.items() if name == call or name.endswith(f".{call}")]
 
 

@@ -11,16 +11,16 @@ where it is needed.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import Pool
 
-from engineroom._verdict import SERVER_BACKENDS, Facts, judge
+from engineroom._verdict import SERVER_BACKENDS, Facts
 from engineroom.testing._database_files import judge_facts
-from engineroom.testing._refusals import refuse, refuse_sqlite, tell_test_names
+from engineroom.testing._refusals import refuse_sqlite
+from engineroom.testing._servers import find_allowed, judge_server, tell_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from engineroom.testing._database_files import Terms
 
 __all__ = ["listen"]
-
-MAINTENANCE = {"postgresql": frozenset({"postgres", "template1"})}
-"""The databases of a server that hold no data; what is done from there is judged by its target."""
 
 ALLOWED_KEY = "engineroom_allowed"
 POOL_OF_RECORD = "_ConnectionRecord__pool"  # there is no public way from a pool's event to the pool
@@ -112,7 +109,7 @@ class _EngineFence:
         allowed = record.info.get(ALLOWED_KEY)
         if allowed is not None and (allowed == facts.database or backend not in SERVER_BACKENDS):
             return None
-        return _judge_server(facts, terms, target=_tell(dialect, (), facts.database), switched=False)
+        return judge_server(facts, terms, target=tell_server(dialect.name, (), facts.database), switched=False)
 
 
 def _judge_arguments(
@@ -135,8 +132,8 @@ def _judge_arguments(
             record.info[ALLOWED_KEY] = allowed
         return None
     facts = Facts(dialect.name, None if address.switched else address.database)
-    target = _tell(dialect, address.hosts, facts.database)
-    return _judge_server(facts, terms, target=target, switched=address.switched)
+    target = tell_server(dialect.name, address.hosts, facts.database)
+    return judge_server(facts, terms, target=target, switched=address.switched)
 
 
 def _judge_sqlite(address: Address, terms: Terms) -> FenceError | None:
@@ -149,31 +146,6 @@ def _judge_sqlite(address: Address, terms: Terms) -> FenceError | None:
     return None if protected is None else refuse_sqlite(protected, terms, through_engine=True)
 
 
-def _judge_server(facts: Facts, terms: Terms, *, target: str, switched: bool) -> FenceError | None:
-    if not switched and facts.backend in SERVER_BACKENDS and _is_maintenance(facts):
-        return None
-    verdict = judge(facts, terms.test_names)
-    if verdict.disposable:
-        return None
-    return refuse(
-        f"Refused to connect to {target}",
-        why=verdict.reason,
-        fix=[
-            "make the engine with engineroom.get_engine(...), which selects the test database under pytest",
-            f"use a database whose name {tell_test_names(terms)}",
-            f'if every test run may change it, say so in pyproject.toml: [tool.engineroom] fence_allow = ["{target}"]',
-        ],
-        target=target,
-        rule=verdict.rule,
-    )
-
-
-def _is_maintenance(facts: Facts) -> bool:
-    if facts.database is None:
-        return facts.backend != "postgresql"  # on PostgreSQL there is no connection without a database
-    return facts.database in MAINTENANCE.get(facts.backend, ())
-
-
 def _find_allowed(
     dialect: Dialect, address: Address, cargs: Sequence[Any], cparams: Mapping[str, Any], terms: Terms
 ) -> str | None:
@@ -184,23 +156,4 @@ def _find_allowed(
     names = (cparams.get(key) for key in ("dbname", "database", "db"))
     database = address.database or next(filter(None, names), first)
     hosts = address.hosts or (str(cparams.get("host") or ""),)
-    for entry in terms.allowances.urls:
-        try:
-            url = make_url(entry)
-        except (ArgumentError, ValueError):
-            continue
-        wanted = (url.get_backend_name(), url.database or "", (url.host or "",))
-        given = (dialect.name, str(database or ""), hosts)
-        if wanted == given and _is_same(url.username, cparams.get("user")) and _is_same(url.port, cparams.get("port")):
-            return str(database or "")
-    return None
-
-
-def _is_same(wanted: object, given: object) -> bool:
-    return wanted is None or str(wanted) == str(given)
-
-
-def _tell(dialect: Dialect, hosts: Sequence[str], database: str | None) -> str:
-    """Return the address for people, and for ``fence_allow``: nothing of it is secret."""
-    text = f"{dialect.name}://{','.join(hosts)}/{database or ''}"
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+    return find_allowed(replace(address, database=str(database or ""), hosts=hosts), cparams, terms)

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from engineroom.errors import FenceError
     from engineroom.testing._database_files import ProtectedDatabase
 
-__all__ = ["ARRIVALS", "allow_temporary", "is_raised", "lower_fence", "raise_fence", "resume_fence", "terms"]
+__all__ = [
+    "ARRIVALS",
+    "allow_temporary",
+    "is_raised",
+    "lower_fence",
+    "raise_fence",
+    "resume_fence",
+    "terms",
+    "unknown_drivers",
+]
 
 OPEN_ARGUMENTS = 3  # path, mode and flags; somebody may raise an event of the same name
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
@@ -68,6 +77,11 @@ def is_raised() -> bool:
     return _state.terms is not None
 
 
+def unknown_drivers() -> list[str]:
+    """Return the drivers that arrived and could not be fenced, since they are built in another way than expected."""
+    return sorted(_state.unknown_drivers)
+
+
 def terms() -> Terms | None:
     """Return the terms on which the fence judges; None while it is down."""
     return _state.terms
@@ -87,6 +101,7 @@ class _State:
         self.is_installed = False
         self.is_raising = False
         self.has_fenced_engines = False
+        self.unknown_drivers: set[str] = set()
         # Only a connection that was open before the fence is in none of these: its id cannot be used a second time.
         self.judged: set[int] = set()
 
@@ -204,6 +219,23 @@ def _fence_engines(_: ModuleType) -> None:
         _engine_fence.listen(terms, _state.judged, had_arrived=_state.is_raising)
 
 
+def _fence_sqlite(package: ModuleType) -> None:
+    from engineroom.testing import _sqlite_fence  # noqa: PLC0415  # it imports sqlite3, which has just arrived
+
+    _sqlite_fence.fence_connections(package, terms)
+
+
+def _fence_driver(driver: ModuleType) -> None:
+    from engineroom.testing import _cursor_fence, _driver_fence  # noqa: PLC0415  # most runs import no such driver
+
+    try:
+        for fences in (_driver_fence.DRIVERS, _cursor_fence.STATEMENTS):
+            if driver.__name__ in fences:
+                fences[driver.__name__](driver, terms)
+    except (AttributeError, LookupError, StopIteration):
+        _state.unknown_drivers.add(driver.__name__)  # it is built in another way than the ones that are known
+
+
 _EVENTS: Mapping[str, Callable[[Terms, tuple[Any, ...]], None]] = {
     "sqlite3.connect": _on_connect,
     "sqlite3.connect/handle": _on_handle,
@@ -218,5 +250,11 @@ _EVENTS: Mapping[str, Callable[[Terms, tuple[Any, ...]], None]] = {
 }
 """The audit events that the fence looks at."""
 
-ARRIVALS: Mapping[str, Callable[[ModuleType], None]] = {"sqlalchemy": _fence_engines}
+DRIVERS = ("psycopg", "psycopg_pool", "psycopg2", "asyncpg", "pymysql", "aiomysql", "asyncmy", "mysql.connector")
+
+ARRIVALS: Mapping[str, Callable[[ModuleType], None]] = {
+    "sqlite3": _fence_sqlite,
+    "sqlalchemy": _fence_engines,
+    **dict.fromkeys(DRIVERS, _fence_driver),
+}
 """What the fence does when a library has been imported."""
