@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,8 +18,13 @@ from engineroom.pytest_plugin import _late
 from engineroom.pytest_plugin._fixtures import async_db_engine, async_db_session, db_engine, db_session
 from engineroom.pytest_plugin._isolation import isolate_tests
 from engineroom.pytest_plugin._report import application_files, bind_lines, header_lines, refusal_lines
-from engineroom.pytest_plugin._switch import Run, end_run, free_temporary, start_run
+from engineroom.pytest_plugin._switch import Run, end_run, free_temporary, start_run, watch_servers
 from engineroom.pytest_plugin._watching import watch_tests
+from engineroom.testing import server_proof
+
+if TYPE_CHECKING:
+    from engineroom.testing.proof import Verification
+    from engineroom.testing.server_proof import ServerVerification
 
 __all__ = ["async_db_engine", "async_db_session", "db_engine", "db_session"]
 
@@ -91,12 +97,21 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 
 
 @pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Read the counters of the development databases on servers, if a driver has been imported that can."""
+    run = session.config.stash.get(_run_key, None)
+    if run is not None and not server_proof.DRIVERS.isdisjoint(sys.modules):
+        watch_servers(run)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run for a refusal that no test failed for."""
     run = session.config.stash.get(_run_key, None)
     if run is None:
         return
     run.proof.look()
+    run.proof.servers.read()
     if run.is_worker:
         return
     session.config.stash[_session_key] = session
@@ -115,7 +130,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("engineroom: the fence refused", red=True)
         for line in refusal_lines(refusals, config.rootpath):
             terminalreporter.write_line(line)
-    for verification in run.proof.verify(config.rootpath):
+    verifications: list[Verification | ServerVerification] = [
+        *run.proof.verify(config.rootpath),
+        *run.proof.servers.verify(),
+    ]
+    for verification in verifications:
         if not verification.is_unchanged:
             terminalreporter.write_line(f"engineroom: WARNING: {verification}", yellow=True)
         elif config.get_verbosity() >= -1:

@@ -7,6 +7,7 @@ Imports the standard library only: it runs before each pytest run, also where no
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,14 +16,15 @@ from engineroom import _lifecycle, _memory, _project, _run_files
 from engineroom.testing import fence
 from engineroom.testing._children import ROLE_VARIABLE, leave_run, tell_children
 from engineroom.testing.ledger import FILE_NAME, WORKER_VARIABLE, Ledger, close_ledger, open_ledger
-from engineroom.testing.proof import Proof, find_development_databases
+from engineroom.testing.proof import Proof, find_development_databases, find_development_urls
 
 if TYPE_CHECKING:
     from engineroom._project import Project
     from engineroom.testing._database_files import Terms
 
-__all__ = ["Run", "end_run", "free_temporary", "start_run"]
+__all__ = ["Run", "end_run", "free_temporary", "start_run", "watch_servers"]
 
+DRIVERS = frozenset({"sqlite3", "psycopg", "psycopg2", "asyncpg", "pymysql", "aiomysql", "asyncmy"})
 TEMPORARY_VARIABLE = "PYTEST_DEBUG_TEMPROOT"
 
 
@@ -55,7 +57,7 @@ def start_run(root: Path) -> Run:
         root: Where the project is searched from: pytest's rootdir.
 
     Raises:
-        BootstrapTooLateError: Something was made from another environment already.
+        BootstrapTooLateError: Something was made from another environment already, or reached its database.
         InvalidSettingError: ``[tool.engineroom]`` in ``pyproject.toml`` cannot be used.
     """
     terms = fence.terms()
@@ -65,6 +67,8 @@ def start_run(root: Path) -> Run:
     is_worker = _joins_a_run()
     databases = [] if is_worker else find_development_databases(project)
     _lifecycle.enter_test_process()
+    if outer is None and not DRIVERS.isdisjoint(sys.modules):
+        _check_early_connections(project)
     variables = (project.environment_variable, _run_files.RUN_VARIABLE, ROLE_VARIABLE)
     saved = {name: os.environ.get(name) for name in variables}
     os.environ[project.environment_variable] = "test"
@@ -78,6 +82,23 @@ def start_run(root: Path) -> Run:
     proof.watch(databases)
     proof.join() if is_worker else proof.share()
     return Run(project, ledger, proof, saved[project.environment_variable], is_worker, saved, outer)
+
+
+def watch_servers(run: Run) -> None:
+    """Read the counters of the development databases on servers of this machine for the first time."""
+    from engineroom._verdict import Facts, judge  # noqa: PLC0415  # most runs reach no server
+
+    def is_disposable(backend: str, name: str) -> bool:
+        return judge(Facts(backend, name), run.project.test_names).disposable
+
+    run.proof.servers.watch(find_development_urls(run.project), is_disposable)
+
+
+def _check_early_connections(project: Project) -> None:
+    from engineroom.testing._database_files import Terms  # noqa: PLC0415  # most runs have no driver so early
+    from engineroom.testing._early import check_early_connections  # noqa: PLC0415
+
+    check_early_connections(Terms(project.root, project.test_names, project.fence_allow))
 
 
 def end_run(run: Run) -> None:

@@ -20,6 +20,7 @@ from engineroom import _lifecycle
 from engineroom._environment import Environment
 from engineroom._layers import read_layers
 from engineroom.errors import EngineroomError
+from engineroom.testing.server_proof import READINGS_FILE, ServerProof
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from engineroom._layers import Layer
     from engineroom._project import Project
 
-__all__ = ["Proof", "Verification", "find_development_databases"]
+__all__ = ["Proof", "Verification", "find_development_databases", "find_development_urls"]
 
 DEFAULT_FILE = "development.db"
 WATCHED_FILE = "development-databases.json"
@@ -80,6 +81,7 @@ class Proof:
     def __init__(self, directory: Path | None) -> None:
         """Watch nothing yet."""
         self._directory = directory
+        self.servers = ServerProof(directory)
         self._before: dict[str, tuple[Status, bytes]] = {}
         self._seen: dict[str, Status] = {}
         self._changes: dict[str, list[str]] = {}
@@ -97,7 +99,8 @@ class Proof:
     def share(self) -> None:
         """Let the workers of this run watch the same files."""
         if self._directory is not None:
-            (self._directory / CHANGES_FILE).unlink(missing_ok=True)  # a run before this one in the same process
+            for name in (CHANGES_FILE, READINGS_FILE):  # a run before this one in the same process
+                (self._directory / name).unlink(missing_ok=True)
             (self._directory / WATCHED_FILE).write_text(json.dumps(list(self._before)))
 
     def join(self) -> None:
@@ -170,12 +173,23 @@ def find_development_databases(project: Project, environ: Mapping[str, str] = os
         environ: The process environment as it is before the test environment is selected.
     """
     paths = [str(project.root / DEFAULT_FILE)]
+    for url in find_development_urls(project, environ):
+        paths += _paths_of(url)
+    names = project.test_names
+    return [path for path in dict.fromkeys(paths) if not any(fnmatchcase(Path(path).name, name) for name in names)]
+
+
+def find_development_urls(project: Project, environ: Mapping[str, str] = os.environ) -> Iterator[str]:
+    """Yield the database URLs that the application would use outside of a test run; they may hold secrets.
+
+    Args:
+        project: The project.
+        environ: The process environment.
+    """
     for layer in _layers_outside_test(project, environ):
         for name, text in layer.values.items():
             if name.upper().endswith("DATABASE_URL") and not name.upper().startswith("TEST_"):
-                paths += _paths_of(text)
-    names = project.test_names
-    return [path for path in dict.fromkeys(paths) if not any(fnmatchcase(Path(path).name, name) for name in names)]
+                yield text
 
 
 def _layers_outside_test(project: Project, environ: Mapping[str, str]) -> Iterator[Layer]:
