@@ -154,23 +154,23 @@ def _mysql(connection: Any) -> Iterator[Any]:
 
 
 def _pymysql(url: URL) -> Any:
-    return _mysql(pymysql.connect(**_keywords(url)))
+    return _mysql(pymysql.connect(**_keywords(url), ssl_disabled=True))
 
 
 def _pymysql_as_mysqldb(url: URL) -> Any:
     pymysql.install_as_MySQLdb()
-    return _mysql(importlib.import_module("MySQLdb").connect(**_keywords(url)))
+    return _mysql(importlib.import_module("MySQLdb").connect(**_keywords(url), ssl_disabled=True))
 
 
 def _pymysql_deferred(url: URL) -> Any:
-    connection = pymysql.connect(**_keywords(url), defer_connect=True)
+    connection = pymysql.connect(**_keywords(url), defer_connect=True, ssl_disabled=True)
     connection.connect()
     return _mysql(connection)
 
 
 def _mysql_connector(url: URL, **options: Any) -> Any:
     connector = pytest.importorskip("mysql.connector")
-    return _mysql(connector.connect(**_keywords(url), **options))
+    return _mysql(connector.connect(**_keywords(url), ssl_disabled=True, **options))
 
 
 _SYNC: dict[str, Any] = {

@@ -168,3 +168,12 @@ def test_the_url_of_the_message_opens_the_fence(lone_project: SmallProject, kept
     lone_project.write_text("pyproject.toml", f"{config}\n[tool.engineroom]\n{entry}\n")
     assert lone_project.pytest().counts == {"passed": 1}
     assert make_url(spelled["postgresql"]).database in entry  # type: ignore[arg-type, operator]
+
+
+def test_a_driver_that_cannot_be_fenced_is_told(lone_project: SmallProject) -> None:
+    """A version that is built in another way: its import goes on, and the summary warns."""
+    lone_project.write_text("psycopg2/__init__.py", "connect = None\n")
+    lone_project.write(test_it="import psycopg2\n\ndef test_it():\n    assert psycopg2.connect is None\n")
+    outcome = lone_project.pytest()
+    assert outcome.counts == {"passed": 1}
+    assert any("WARNING: psycopg2 is built in a way" in line for line in outcome.own_lines)

@@ -71,6 +71,12 @@ REACHING_ON_MYSQL = {
     "a later part of a block": "BEGIN NOT ATOMIC SELECT 1; UPDATE shop.users SET id = 1; END",
     "behind an unfinished string": "DELETE FROM shop.users; SELECT 'x",
 }
+SECOND_STATEMENTS = [
+    "USE shop", "-- x\nUSE shop", "# x\nUSE shop", "x: BEGIN NOT ATOMIC DELETE FROM shop.users; END",
+    "BEGIN NOT ATOMIC DELETE FROM shop.users; END", "with x as (select 1) delete from shop.users",
+    "set  statement max_statement_time = 1 for delete from shop.users", "IF 1 THEN DELETE FROM shop.users; END IF",
+    "execute immediate 'USE shop'", "explain analyze delete o from shop.orders o", "/*!50000 USE shop */",
+]  # fmt: skip
 STAYING_ON_MYSQL = {
     "a select": "SELECT * FROM shop.users",
     "a select into": "SELECT id INTO @a FROM shop.users",
@@ -111,6 +117,13 @@ STAYING_ON_MYSQL = {
 @pytest.mark.parametrize("sql", REACHING_ON_MYSQL.values(), ids=list(REACHING_ON_MYSQL))
 def test_a_text_that_writes_to_another_database(sql: str, dialect: str) -> None:
     assert "shop" in {write.database for write in written_databases(sql, dialect)}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("first", ["SELECT 1", "INSERT INTO users VALUES ('a;b')", "UPDATE users SET id = 1"])
+@pytest.mark.parametrize("second", SECOND_STATEMENTS)
+def test_a_second_statement_that_does(first: str, second: str) -> None:
+    for between in (";", " ; ", ";\n\t"):
+        assert "shop" in {write.database for write in written_databases(f"{first}{between}{second}", "mariadb")}
 
 
 @pytest.mark.parametrize("sql", STAYING_ON_MYSQL.values(), ids=list(STAYING_ON_MYSQL))

@@ -33,6 +33,14 @@ _SIMPLE = re.compile(
 )
 """A text that starts so, and is one statement, stays in the connection's own database, or reads."""
 
+_SECOND = re.compile(
+    r""";\s*+(?:/|\#|-|\(|\w++\s*+:
+      | (?:alter|analyze|begin|case|create|declare|delete|drop|execute|explain|for|if|insert|load|loop|prepare|rename
+        | repeat|replace|set\s++statement|truncate|update|use|while|with)\b)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""What a second statement that writes, or makes another database current, starts with; it may stand in a string too."""
+
 
 class Write(NamedTuple):
     """One thing that a text does to a database.
@@ -70,7 +78,7 @@ def written_databases(sql: str, dialect: Dialect, *, own: bool = False) -> tuple
         lowered = sql.lower()
         if not own and not ("database" in lowered and ("drop" in lowered or "alter" in lowered)):
             return ()
-    elif ";" not in sql and "/*" not in sql and _SIMPLE.match(sql):
+    elif "/*" not in sql and _SIMPLE.match(sql) and not (";" in sql and _SECOND.search(sql)):
         return ()
     read = _read_and_remember if len(sql) <= LONGEST_REMEMBERED else _read
     return read(sql, dialect == "postgresql", own)

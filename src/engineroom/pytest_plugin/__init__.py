@@ -20,7 +20,7 @@ from engineroom.pytest_plugin._isolation import isolate_tests
 from engineroom.pytest_plugin._report import application_files, bind_lines, header_lines, refusal_lines
 from engineroom.pytest_plugin._switch import Run, end_run, free_temporary, start_run, watch_servers
 from engineroom.pytest_plugin._watching import watch_tests
-from engineroom.testing import server_proof
+from engineroom.testing import fence, server_proof
 
 if TYPE_CHECKING:
     from engineroom.testing.proof import Verification
@@ -130,6 +130,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("engineroom: the fence refused", red=True)
         for line in refusal_lines(refusals, config.rootpath):
             terminalreporter.write_line(line)
+    for driver in fence.unknown_drivers():
+        line = (
+            f"engineroom: WARNING: {driver} is built in a way that the fence does not know; it may not see it connect."
+        )
+        terminalreporter.write_line(line, yellow=True)
     verifications: list[Verification | ServerVerification] = [
         *run.proof.verify(config.rootpath),
         *run.proof.servers.verify(),

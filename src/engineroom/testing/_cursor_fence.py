@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from engineroom.testing._servers import MAINTENANCE
 from engineroom.testing._statement_fence import judge_current_database, judge_statement
 from engineroom.testing._wrapping import wrap_function, wrap_method
 
@@ -28,12 +29,15 @@ COM_INIT_DB, COM_QUERY, COM_STMT_PREPARE = 2, 3, 22  # https://mariadb.com/kb/en
 
 
 def _judge_postgresql(
-    sql: str, database: object, ask: Ask, settings: Callable[[], Mapping[str, Any]]
+    sql: str | bytes, database: object, ask: Ask, settings: Callable[[], Mapping[str, Any]]
 ) -> FenceError | None:
-    terms = ask()
+    terms, own = ask(), _text(database)
     if terms is None:
         return None
-    return judge_statement(sql, "postgresql", _text(database) or None, terms, settings)
+    is_about_databases = b"database" in sql.lower() if isinstance(sql, bytes) else "database" in sql.lower()
+    if not is_about_databases and own not in MAINTENANCE["postgresql"]:
+        return None  # most statements
+    return judge_statement(_text(sql), "postgresql", own or None, terms, settings)
 
 
 def _judge_mysql(command: int, argument: object, connection: Any, prefix: str, ask: Ask) -> FenceError | None:
@@ -63,7 +67,7 @@ def _watch_psycopg(psycopg: Any, ask: Ask) -> None:
             __tracebackhide__ = True
             converted = original(self, *args, **options)
             pgconn = self._conn.pgconn
-            refusal = _judge_postgresql(_text(converted.query), pgconn.db, ask, lambda: _settings_of_libpq(pgconn))
+            refusal = _judge_postgresql(converted.query, pgconn.db, ask, lambda: _settings_of_libpq(pgconn))
             if refusal is not None:
                 raise refusal
             return converted

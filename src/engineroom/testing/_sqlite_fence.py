@@ -180,12 +180,18 @@ def _fenced(factory: Any) -> Any:
     guarded = getattr(sys.modules.get("engineroom._guard.sqlite_connection"), "GuardedConnection", None)
     if guarded is not None and issubclass(factory, guarded):
         return _named_like(factory, (_Fenced, factory))  # the guard prepares by itself, and has cursors of its own
-    return _named_like(factory, (factory, _Connection))
+    try:
+        return _named_like(factory, (factory, _Connection))
+    except Exception:  # noqa: BLE001  # a class that minds who inherits from it
+        return factory
 
 
 @cache
 def _fenced_cursor(factory: type) -> type:
-    return factory if issubclass(factory, _Cursor) else _named_like(factory, (factory, _Cursor))
+    try:
+        return factory if issubclass(factory, _Cursor) else _named_like(factory, (factory, _Cursor))
+    except Exception:  # noqa: BLE001  # as above
+        return factory
 
 
 def _named_like(chosen: type, bases: tuple[type, ...]) -> type:

@@ -229,7 +229,7 @@ def _fence_driver(driver: ModuleType) -> None:
     from engineroom.testing import _cursor_fence, _driver_fence  # noqa: PLC0415  # most runs import no such driver
 
     try:
-        for fences in (_driver_fence.DRIVERS, _cursor_fence.STATEMENTS):
+        for fences in (_cursor_fence.STATEMENTS, _driver_fence.DRIVERS):  # who judges first stands outermost
             if driver.__name__ in fences:
                 fences[driver.__name__](driver, terms)
     except (AttributeError, LookupError, StopIteration):

@@ -283,6 +283,21 @@ class TestNobodyNotices:
             sqlite3.connect(":memory:", factory=None)  # type: ignore[call-overload]
 
     @pytest.mark.usefixtures("connection")
+    def test_classes_that_mind_who_inherits_from_them(self) -> None:
+        class LastConnection(sqlite3.Connection):
+            def __init_subclass__(cls) -> None:
+                raise TypeError("nobody inherits from this class")
+
+        class LastCursor(sqlite3.Cursor):
+            def __init_subclass__(cls) -> None:
+                raise TypeError("nobody inherits from this class")
+
+        with closing(sqlite3.connect(":memory:", factory=LastConnection)) as connection:
+            assert type(connection) is LastConnection
+        with closing(sqlite3.connect(":memory:")) as plain:
+            assert type(plain.cursor(LastCursor)) is LastCursor
+
+    @pytest.mark.usefixtures("connection")
     def test_the_function_is_what_it_was(self) -> None:
         assert sqlite3.connect.__name__ == "connect"
         assert sqlite3.dbapi2.connect.__name__ == "connect"
