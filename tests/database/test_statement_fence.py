@@ -208,6 +208,16 @@ def test_fence_allow_counts_for_what_is_named(mariadb: World, tmp_path: Path) ->
     assert active_ledger().refusals() == []
 
 
+COMPANION = "DELETE FROM {0}__engineroom.users"
+
+
+@pytest.mark.parametrize(("name", "is_let"), [("shop_test", True), ("shop", False)])
+def test_what_isolation_keeps_beside_a_test_database(name: str, is_let: bool, mariadb: World, tmp_path: Path) -> None:
+    fence.raise_fence(Project(root=tmp_path, test_names=("*_test", mariadb.test.name)))
+    with opened("pymysql", mariadb.test.url) as send, pytest.raises(pymysql.Error if is_let else FenceError):
+        send(COMPANION.format(name))
+
+
 @pytest.mark.parametrize("way", POSTGRESQL_WAYS)
 @pytest.mark.parametrize("place", ["test", "maintenance"])
 def test_no_other_database_is_dropped(way: str, place: str, postgresql: World, postgresql_url: URL) -> None:

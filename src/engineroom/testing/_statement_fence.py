@@ -25,6 +25,9 @@ __all__ = ["judge_current_database", "judge_statement"]
 OF_THE_SERVER = {"mysql": frozenset({"information_schema", "performance_schema", "sys"})}
 """Databases in which the server itself shows what it knows; nothing of anybody's is in them."""
 
+COMPANION = "__engineroom"
+"""How the name of the database ends that isolation on MySQL and MariaDB keeps beside a test database."""
+
 
 def judge_statement(
     sql: str, backend: Dialect, database: str | None, terms: Terms, settings: Callable[[], Mapping[str, Any]]
@@ -63,7 +66,8 @@ def _judge_write(
     from engineroom._address import Address  # noqa: PLC0415  # as above
 
     name = write.database or database
-    verdict = judge(Facts(backend, name), terms.test_names)
+    # What isolation keeps beside a test database may match no pattern of the project's, such as "*_test".
+    verdict = judge(Facts(backend, name and name.removesuffix(COMPANION)), terms.test_names)
     if verdict.disposable or str(name).lower() in OF_THE_SERVER.get(backend, ()):
         return None
     given = settings()
