@@ -71,11 +71,12 @@ class _Fenced(sqlite3.Connection):
 
     _engineroom_pending = False  # a file was attached whose name the text did not tell
 
-    def __call__(self, sql: str, /) -> Any:
+    def __call__(self, *sql: Any) -> Any:
         """Prepare a statement: sqlite3's cache calls its connection for a text that it does not hold."""
         __tracebackhide__ = True
-        _check(self, sql)
-        return super().__call__(sql)
+        if sql:
+            _check(self, sql[0])
+        return super().__call__(*sql)
 
     def executescript(self, sql_script: str, /) -> Any:
         """Execute several statements, unless one of them opens a protected file."""

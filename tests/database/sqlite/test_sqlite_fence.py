@@ -266,6 +266,8 @@ class TestNobodyNotices:
         connection.close()
         with pytest.raises(sqlite3.ProgrammingError):
             connection.execute("SELECT 1")
+        with pytest.raises(sqlite3.ProgrammingError):
+            connection()  # type: ignore[call-arg]
 
     @pytest.mark.usefixtures("connection")
     def test_factories(self) -> None:
