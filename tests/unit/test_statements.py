@@ -805,6 +805,42 @@ def test_what_stands_before_a_block_is_read_once() -> None:
     assert asked("DROP TABLE a; BEGIN NOT ATOMIC SELECT 1; END", "mariadb") == [("table", "a")]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "BEGIN INSERT INTO t (begin, end) VALUES (1, 2); TRUNCATE b; END",
+        "BEGIN SELECT f(1); INSERT INTO t (begin, end) VALUES (1, 2); TRUNCATE b; END",
+        "BEGIN SELECT (1), f((2), (end)); TRUNCATE b; END",
+        "BEGIN DO IF(1, 2, 3); TRUNCATE b; END",
+        "BEGIN DO REPEAT('a', 3); END",
+        "x: LOOP IF 1 THEN LEAVE x; END IF; TRUNCATE b; END LOOP",
+        "REPEAT IF 1 THEN SET @a = 1; END IF; TRUNCATE b; UNTIL 1 END REPEAT",
+        "WHILE 1 DO IF 1 THEN SET @a = 1; END IF; TRUNCATE b; END WHILE",
+        "FOR i IN 1..2 DO IF 1 THEN SET @a = 1; END IF; TRUNCATE b; END FOR",
+    ],
+)
+def test_a_body_ends_where_the_server_ends_it(body: str) -> None:
+    assert [str(loss) for loss in judge_text(f"CREATE PROCEDURE p() {body}; DROP TABLE a", "mariadb")] == [
+        "drop table a"
+    ]
+
+
+def test_a_body_that_never_ends_is_unreadable() -> None:
+    assert [str(loss) for loss in judge_text("CREATE PROCEDURE p() BEGIN DROP TABLE a", "mariadb")] == [
+        "unreadable text"
+    ]
+
+
+def test_a_line_break_behind_a_backslash_is_a_line_break() -> None:
+    losses = judge_text("EXECUTE IMMEDIATE 'DROP \\\nTABLE a'", "mariadb", backslash_escapes=True)
+    assert [str(loss) for loss in losses] == ["drop table a"]
+
+
+def test_the_last_letter_of_unicode_is_one_and_the_next_is_none() -> None:
+    assert asked(r'DROP TABLE U&"\+10FFFF"') == [("table", "\U0010ffff")]
+    assert asked(r'DROP TABLE U&"\+110000"') == [("table", "\ufffd")]
+
+
 def test_a_block_is_read_with_the_strings_of_its_connection() -> None:
     sql = r"DO $$ BEGIN PERFORM 'a\'; DROP TABLE t; --'; END $$"
     assert judge_text(sql, "postgresql", backslash_escapes=True) == ()
