@@ -788,6 +788,7 @@ def test_prepared_texts_are_read_to_the_fourth_inside_each_other(before: str) ->
     [
         ("EXECUTE IMMEDIATE 'DROP TABLE a' USING 1", ["drop table a"]),
         ("EXECUTE IMMEDIATE '' 'DROP TABLE a'", ["drop table a"]),
+        ("SET STATEMENT a=(SELECT 1 FROM t FOR UPDATE) FOR DROP TABLE a", ["drop table a"]),
         ("BEGIN NOT ATOMIC SELECT t.drop, t.`drop`, 'drop' FROM t; END", []),
         ("CREATE EVENT x.e ON SCHEDULE EVERY 1 DAY DO SELECT 1; DROP TABLE a", ["drop table a"]),
         (

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
 from engineroom import allow_destructive, guard
-from engineroom._permit import _current_holder, _is_held_here, _wrong_name, permits_of
+from engineroom._permit import WATCH_KEY, _current_holder, _is_held_here, _wrong_name, permits_of
 from engineroom.errors import DestructiveOperationError, InvalidSettingError
 
 if TYPE_CHECKING:
@@ -652,3 +652,31 @@ def test_a_permit_that_nobody_holds_any_more_is_held_by_nobody() -> None:
     # Another thread may close it between the pool's look at the open ones and the question who holds it.
     assert not _is_held_here(None)
     assert _is_held_here(_current_holder())
+
+
+def test_a_connection_that_went_back_to_its_pool_has_no_permit(engine: Engine) -> None:
+    with permit(engine):
+        with engine.connect() as connection:
+            grants = connection.info[WATCH_KEY].grants
+            assert grants.find("drop table", ("users",)) is not None
+        assert grants.find("drop table", ("users",)) is None
+
+
+def test_a_permit_that_says_too_little_is_answered_with_what_to_write(engine: Engine) -> None:
+    for missing in ("database", "reason"):
+        with pytest.raises(InvalidSettingError) as caught:
+            allow_destructive(engine, **{"database": "shop.db", "reason": REASON, missing: " "})
+        assert caught.value.what == f"The permit has no {missing}."
+        assert caught.value.why == (
+            "a permit names the database that is really reached and says why the loss is wanted."
+        )
+        assert list(caught.value.fix) == [
+            'write allow_destructive(engine, database="shop", reason="drop the table of the old importer")'
+        ]
+
+
+def test_a_permit_that_is_entered_twice_is_answered_with_what_to_call(engine: Engine) -> None:
+    with permit(engine) as opened, pytest.raises(InvalidSettingError) as caught, opened:
+        pass
+    assert caught.value.why == "a permit is one visible block, and belongs to the thread or task that entered it."
+    assert list(caught.value.fix) == ["call engineroom.allow_destructive(...) anew for each block"]
