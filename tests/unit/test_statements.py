@@ -222,6 +222,7 @@ def asked(sql: str, dialect: Dialect = "postgresql") -> list[tuple[str, ...]]:
         ("ALTER TABLE a DROP b; ALTER TABLE a DROP c", "mariadb", [("column", "a", "b"), ("column", "a", "c")]),
         ("DROP VIEW IF EXISTS a", "mariadb", [("view", "a")]),
         ("BEGIN; DROP TABLE a", "mariadb", [("table", "a")]),
+        ("BEGIN WORK; DROP TABLE a", "mariadb", [("table", "a")]),
         ("DROP TABLE a CASCADE", "mysql", [("table", "a")]),
         ("DROP TABLE a CASCADE NOWAIT", "mariadb", [("table", "a")]),
         ("DROP TABLE a RESTRICT WAIT 5", "mariadb", [("table", "a")]),
@@ -789,6 +790,7 @@ def test_prepared_texts_are_read_to_the_fourth_inside_each_other(before: str) ->
         ("EXECUTE IMMEDIATE 'DROP TABLE a' USING 1", ["drop table a"]),
         ("EXECUTE IMMEDIATE '' 'DROP TABLE a'", ["drop table a"]),
         ("SET STATEMENT a=(SELECT 1 FROM t FOR UPDATE) FOR DROP TABLE a", ["drop table a"]),
+        ("SET STATEMENT a=1 FOR SET STATEMENT b=2 FOR DROP TABLE a", ["drop table a"]),
         ("BEGIN NOT ATOMIC SELECT t.drop, t.`drop`, 'drop' FROM t; END", []),
         ("CREATE EVENT x.e ON SCHEDULE EVERY 1 DAY DO SELECT 1; DROP TABLE a", ["drop table a"]),
         (
