@@ -219,3 +219,36 @@ def test_messages_keep_to_the_house_style(what: tuple[str, list[str], str], plac
     assert "please" not in text.lower()
     assert "  " not in text.replace("\n     - ", "\n")
     assert all(not way.endswith(".") for way in refuse(what[0], what[1], place[0]).fix)
+
+
+SEVERAL = """\
+Refused to drop tables users, orders, truncate table audit in database shop on mariadb://db/shop; drop policies a, b, drop database other on the server of mariadb://db/shop.
+
+Why: APP_ENV is "development" (by default) and the database "shop" is not disposable: it is not in memory and its name does not match test_*; the database "other" is not disposable: it is not in memory and its name does not match test_*. A permit is open.
+Fix: - run it under pytest, which selects the test database, or
+     - point DATABASE_URL at a database whose name starts with "test_", or
+     - wrap this one call in engineroom.allow_destructive(engine, database="shop", objects=["other.a", "other"], reason="...").
+Ref: destructive-operation"""
+
+
+def test_all_that_a_text_would_lose_is_told_with_its_places() -> None:
+    here = Facts("mariadb", "shop", location="mariadb://db/shop")
+    there = Facts("mariadb", "other", location="the server of mariadb://db/shop")
+    losses = [
+        Refused("drop table", ("users",), here, judge(here)),
+        Refused("drop table", ("orders", "users"), here, judge(here)),
+        Refused("truncate table", ("audit",), here, judge(here)),
+        Refused("drop policy", ("a", "b"), there, judge(there)),
+        Refused("drop database", ("other",), there, judge(there)),
+    ]
+    told = refuse_all(losses, database="shop", objects=["other.a", "other", "other"], note="A permit is open.")
+    assert str(told) == SEVERAL
+
+
+def test_what_has_no_database_is_told_without_one_and_without_a_permit() -> None:
+    nowhere = Facts("postgresql", None, location="the whole server of postgresql://db/shop")
+    told = refuse_all([Refused("drop materialized view", ("a", "b"), nowhere, judge(nowhere))], database=None)
+    what = "Refused to drop materialized views a, b on the whole server of postgresql://db/shop."
+    assert told.what == what
+    assert told.why.endswith('"development" (by default) and the database is not disposable: its name is not known.')
+    assert len(told.fix) == 2
