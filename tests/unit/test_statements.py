@@ -816,6 +816,9 @@ def test_what_stands_before_a_block_is_read_once() -> None:
         "BEGIN SELECT (1), f((2), (end)); TRUNCATE b; END",
         "BEGIN DO IF(1, 2, 3); TRUNCATE b; END",
         "BEGIN DO REPEAT('a', 3); END",
+        "IF 1 THEN IF 2 THEN SET @a = 1; END IF; TRUNCATE b; END IF",
+        "BEGIN CASE 1 WHEN 1 THEN IF 1 THEN SET @a = 1; END IF; TRUNCATE b; ELSE TRUNCATE b; END CASE; END",
+        "BEGIN DECLARE CONTINUE HANDLER FOR 1062 DO 1; DO IF(1, 2, 3); END",
         "x: LOOP IF 1 THEN LEAVE x; END IF; TRUNCATE b; END LOOP",
         "REPEAT IF 1 THEN SET @a = 1; END IF; TRUNCATE b; UNTIL 1 END REPEAT",
         "WHILE 1 DO IF 1 THEN SET @a = 1; END IF; TRUNCATE b; END WHILE",
@@ -826,6 +829,30 @@ def test_a_body_ends_where_the_server_ends_it(body: str) -> None:
     assert [str(loss) for loss in judge_text(f"CREATE PROCEDURE p() {body}; DROP TABLE a", "mariadb")] == [
         "drop table a"
     ]
+
+
+@pytest.mark.parametrize(
+    ("definition", "lost"),
+    [
+        ("CREATE EVENT IF NOT EXISTS x.e ON SCHEDULE EVERY 1 DAY DO DROP TABLE b", ["drop table b in database x"]),
+        ("ALTER EVENT IF EXISTS x.e DO DROP TABLE b", ["drop table b in database x"]),
+        ("CREATE TRIGGER g AFTER INSERT ON t FOR EACH ROW FOLLOWS begin SET @a = 1", []),
+        ("CREATE TRIGGER g AFTER INSERT ON t FOR EACH ROW PRECEDES begin SET @a = 1", []),
+        ("CREATE PROCEDURE p IS x INT; BEGIN TRUNCATE b; END", []),
+        ("CREATE PROCEDURE p AS x INT; BEGIN TRUNCATE b; END", []),
+        ("CREATE FUNCTION f() RETURNS int RETURN CASE WHEN 1 THEN IF(1, 2, 3) END", []),
+        (
+            "CREATE PACKAGE BODY x AS FUNCTION f RETURN INT AS BEGIN RETURN 1; END; PROCEDURE p AS BEGIN DO 1; END; END",
+            [],
+        ),
+        (
+            "CREATE PACKAGE BODY x IS FUNCTION f RETURN INT IS BEGIN RETURN 1; END; PROCEDURE p IS BEGIN DO 1; END; END",
+            [],
+        ),
+    ],
+)
+def test_a_definition_of_any_kind_ends_where_the_server_ends_it(definition: str, lost: list[str]) -> None:
+    assert [str(loss) for loss in judge_text(f"{definition}; DROP TABLE a", "mariadb")] == [*lost, "drop table a"]
 
 
 def test_a_body_that_never_ends_is_unreadable() -> None:
