@@ -842,13 +842,17 @@ def test_a_body_ends_where_the_server_ends_it(body: str) -> None:
         ("CREATE PROCEDURE p AS x INT; BEGIN TRUNCATE b; END", []),
         ("CREATE FUNCTION f() RETURNS int RETURN CASE WHEN 1 THEN IF(1, 2, 3) END", []),
         (
-            "CREATE PACKAGE BODY x AS FUNCTION f RETURN INT AS BEGIN RETURN 1; END; "
-            "PROCEDURE p AS BEGIN TRUNCATE b; END; END",
+            (
+                "CREATE PACKAGE BODY x AS FUNCTION f RETURN INT AS BEGIN RETURN 1; END; "
+                "PROCEDURE p AS BEGIN TRUNCATE b; END; END"
+            ),
             [],
         ),
         (
-            "CREATE PACKAGE BODY x IS FUNCTION f RETURN INT IS BEGIN RETURN 1; END; "
-            "PROCEDURE p IS BEGIN TRUNCATE b; END; END",
+            (
+                "CREATE PACKAGE BODY x IS FUNCTION f RETURN INT IS BEGIN RETURN 1; END; "
+                "PROCEDURE p IS BEGIN TRUNCATE b; END; END"
+            ),
             [],
         ),
     ],
