@@ -771,6 +771,11 @@ def test_mariadb_passes_over_the_comments_of_a_later_mysql(version: int, lost: l
     assert [str(loss) for loss in judge_text(sql, "mariadb")] == lost
 
 
+def test_mariadb_passes_over_two_kinds_of_comments_at_once() -> None:
+    sql = "/*!100100 DROP */ /*!50700 TEMPORARY */ /*!101100 TEMPORARY */ TABLE a"
+    assert [str(loss) for loss in judge_text(sql, "mariadb")] == ["drop table a"]
+
+
 def prepare(text: str, levels: int) -> str:
     """Return a text prepared inside a text that is prepared, and so on."""
     for _ in range(levels):
