@@ -768,6 +768,7 @@ def test_a_long_name_is_shortened_with_a_hash_in_the_twin() -> None:
 def test_a_connection_string_gives_every_setting_as_it_stands_there() -> None:
     assert read_conninfo("postgresql://X@a:1,b/shop") == {"user": "X", "host": "a,b", "port": "1,", "dbname": "shop"}
     assert read_conninfo("postgresql://a/shop") == {"host": "a", "dbname": "shop"}
+    assert read_conninfo("dbname=a\\\nb") == {"dbname": "a\nb"}
     shop = {"database": "shop", "host": "h", "application_name": "a:b"}
     assert read_asyncpg_dsn("postgres://h/shop?application_name=a:b") == shop
     assert read_asyncpg_dsn("postgres:///shop?host=/run/a:b") == {"database": "shop", "host": "/run/a:b"}

@@ -133,10 +133,11 @@ def test_in_a_test_process_the_advice_to_use_pytest_is_left_out() -> None:
     assert 'APP_ENV is "test" (set by the pytest plugin)' in error.why
 
 
-def test_the_frozen_environment_is_told() -> None:
+def test_the_frozen_environment_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     _lifecycle.freeze(_project.get_project(), what="the engine of bind default", module="app.db")
     frozen = _lifecycle.frozen_by()
     assert frozen is not None
+    monkeypatch.setenv("APP_ENV", "staging")
     assert f'APP_ENV is "development" ({frozen.origin})' in refuse().why
 
 
@@ -252,3 +253,7 @@ def test_what_has_no_database_is_told_without_one_and_without_a_permit() -> None
     assert told.what == what
     assert told.why.endswith('"development" (by default) and the database is not disposable: its name is not known.')
     assert len(told.fix) == 2
+
+
+def test_many_of_a_long_kind_are_counted_before_the_kind() -> None:
+    assert refuse("drop materialized view", "abcd").what.startswith("Refused to drop 4 materialized views on ")

@@ -776,6 +776,23 @@ def test_mariadb_passes_over_two_kinds_of_comments_at_once() -> None:
     assert [str(loss) for loss in judge_text(sql, "mariadb")] == ["drop table a"]
 
 
+def test_a_table_of_sqlite_that_is_called_temp_is_none_of_the_temporary_ones() -> None:
+    assert [str(loss) for loss in judge_text("DROP TABLE temp", "sqlite")] == ["drop table temp"]
+    assert [str(loss) for loss in judge_text("ALTER TABLE", "sqlite")] == []
+    assert [str(loss) for loss in judge_text("ALTER TABLE a RENAME TO", "sqlite")] == ["rename table a"]
+    assert asked("DROP TABLE a b", "sqlite") == []
+
+
+def test_what_stands_between_two_comments_is_read() -> None:
+    for dialect in ("postgresql", "mariadb", "sqlite"):
+        assert str(one("/* a */ DROP TABLE a /* b */", dialect)) == "drop table a"
+
+
+def test_a_name_is_what_its_quotes_make_it() -> None:
+    assert asked(r'DROP TABLE U&"a""\0062"') == [("table", 'a"b')]
+    assert str(one("DROP TABLE 'a'", "mysql")) == "drop table"
+
+
 def prepare(text: str, levels: int) -> str:
     """Return a text prepared inside a text that is prepared, and so on."""
     for _ in range(levels):
