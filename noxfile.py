@@ -78,6 +78,28 @@ def mutation(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_plugin(session: nox.Session) -> None:
+    """Measure what the plugin costs a run of pytest, and write the figures to benchmarks/results."""
+    session.install(".", "pytest")
+    bare = session.cache_dir / "without-engineroom"
+    session.run("python", "-m", "venv", str(bare))
+    python = str(bare / "bin" / "python")
+    needed = PROJECT["project"]["dependencies"]
+    session.run(python, "-m", "pip", "install", "--quiet", "pytest", *needed, external=True)
+    session.run("python", "benchmarks/plugin.py", "--without", python, *session.posargs)
+
+
+@nox.session
+def neighbours(session: nox.Session) -> None:
+    """Run the suites of well-known packages with the plugin and without it: the same results, and no refusal."""
+    session.install("pip")
+    home = session.cache_dir / "neighbours"
+    session.run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(home / "wheel"), ".")
+    wheel = max((home / "wheel").glob("engineroom-*.whl"), key=lambda path: path.stat().st_mtime)
+    session.run("python", "neighbours/run.py", "--wheel", str(wheel), "--home", str(home), *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format."""
     session.install(*nox.project.dependency_groups(PROJECT, "lint"))
