@@ -13,9 +13,11 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from engineroom import _test_process
 from engineroom._environment import Environment, Origin, OriginKind, parse_environment
 from engineroom._layers import read_file_layer, read_process_layer
 from engineroom._project import get_project
+from engineroom._test_process import is_test_process
 from engineroom.errors import BootstrapTooLateError, ConfigurationError, EnvironmentChangedError
 
 if TYPE_CHECKING:
@@ -67,7 +69,6 @@ class Frozen:
 
 
 _frozen: dict[str, Frozen] = {}
-_marks: set[str] = set()
 
 
 def choose_environment(project: Project, environ: Mapping[str, str] = os.environ) -> EnvironmentChoice:
@@ -182,15 +183,10 @@ def enter_test_process() -> None:
         BootstrapTooLateError: Something was made from another environment already.
     """
     # First the mark, then the look: freeze() does it the other way round, so one of both sees the other.
-    _marks.add("test process")
+    _test_process.mark_test_process()
     frozen = frozen_by()
     if frozen and frozen.environment is not Environment.TEST:
         raise _too_late(frozen)
-
-
-def is_test_process() -> bool:
-    """Tell whether the pytest plugin made this process a test process."""
-    return "test process" in _marks
 
 
 def is_under_pytest(environ: Mapping[str, str] = os.environ) -> bool:
@@ -212,7 +208,7 @@ def calling_module() -> str:
 def reset() -> None:
     """Forget everything, as if the process had just started."""
     _frozen.clear()
-    _marks.clear()
+    _test_process.reset()
 
 
 def _changed(variable: str, frozen: Frozen, choice: EnvironmentChoice) -> EnvironmentChangedError:

@@ -15,7 +15,6 @@ import fcntl
 import os
 import re
 import shutil
-import sqlite3
 import stat
 import sys
 import tempfile
@@ -24,11 +23,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engineroom._forks import keep_for_ever
 from engineroom._run_files import DIRECTORY_PREFIX, LOCK_NAME, RUN_VARIABLE, is_run_directory
 from engineroom.errors import InvalidSettingError
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator
 
     from sqlalchemy import URL
@@ -147,11 +146,10 @@ def _find_runs() -> Iterator[Path]:
     for storage in storage_directories():
         with contextlib.suppress(OSError), os.scandir(storage) as entries:
             for entry in entries:
-                path = Path(entry.path)
-                if entry.name.startswith(DIRECTORY_PREFIX) and is_run_directory(path):
-                    yield path
-                elif entry.name.startswith(UNFINISHED_PREFIX) and _is_left_over(path):
-                    shutil.rmtree(path, ignore_errors=True)
+                if entry.name.startswith(DIRECTORY_PREFIX) and is_run_directory(Path(entry.path)):
+                    yield Path(entry.path)
+                elif entry.name.startswith(UNFINISHED_PREFIX) and _is_left_over(Path(entry.path)):
+                    shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def _is_left_over(unfinished: Path) -> bool:
@@ -244,6 +242,10 @@ def _enter(directory: Path, lock: int) -> Path:
 
 
 def _open_keeper(path: Path) -> sqlite3.Connection:
+    import sqlite3  # noqa: PLC0415  # most runs of pytest that begin a run have no database
+
+    import engineroom._forks  # noqa: F401, PLC0415  # a forked child needs it, and should not have to import it
+
     # While one connection is open SQLite keeps the WAL; else each last close would copy it back and remove it.
     keeper = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=KEEPER_SECONDS)
     keeper.execute("PRAGMA journal_mode = WAL").close()
@@ -266,13 +268,21 @@ def _leave() -> None:
     except OSError:
         # A child still uses it; the last one out removes it. To close a keeper could remove the WAL: a forked child's
         # connections hold no lock of the system against that, as SQLite believes to have the parent's.
-        keep_for_ever(run.keepers)
+        _keep(run)
         os.close(run.lock)
         return
     for keeper in run.keepers.values():
         keeper.close()
     shutil.rmtree(run.directory, ignore_errors=True)
     os.close(run.lock)
+
+
+def _keep(run: _Run) -> None:
+    """Keep the run's connections from ever being closed by this process."""
+    if run.keepers:
+        from engineroom._forks import keep_for_ever  # noqa: PLC0415  # loaded with the first of them
+
+        keep_for_ever(run.keepers)
 
 
 def _leave_with_multiprocessing(run: _Run) -> None:
@@ -303,7 +313,7 @@ def _after_fork_in_child() -> None:
     global _run
     run, _run = _run, None
     if run is not None:
-        keep_for_ever(run.keepers)
+        _keep(run)
         os.close(run.lock)
         while _locks_for_child:
             _enter(run.directory, _locks_for_child.pop())

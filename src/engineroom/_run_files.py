@@ -21,6 +21,7 @@ __all__ = [
     "RUN_VARIABLE",
     "RunFiles",
     "add_run_directory",
+    "is_below_temporary",
     "is_memory_file",
     "is_run_directory",
     "is_run_owned",
@@ -36,7 +37,7 @@ DIRECTORY_PREFIX = "engineroom-"
 LOCK_NAME = "lock"
 MEMORY_PREFIX = "test_"
 LOG_NAME = "temporary-entries"
-PYTEST_PATTERN = "pytest-of-*"  # pytest keeps the directories of its last runs side by side in pytest-of-USER
+PYTEST_PREFIX = "pytest-of-"  # pytest keeps the directories of its last runs side by side in pytest-of-USER
 
 
 class RunFiles:
@@ -68,6 +69,10 @@ class RunFiles:
         """Whether no directory has been written down yet."""
         return not self._before
 
+    def is_below(self, real_path: str) -> bool:
+        """Tell whether a file lies below one of the temporary directories, given its real path."""
+        return any(_first_name_below(directory, real_path) for directory in tuple(self._before))
+
     def is_owned(self, real_path: str) -> bool:
         """Tell whether the run made a file, given its real path."""
         self._refresh()
@@ -87,8 +92,7 @@ class RunFiles:
         """Write down that the run is about to make a file, if it lies below a temporary directory and is new."""
         if self.is_owned(real_path):
             return True
-        is_below = any(_first_name_below(directory, real_path) for directory in tuple(self._before))
-        if not is_below or os.path.lexists(real_path):
+        if not self.is_below(real_path) or os.path.lexists(real_path):
             return False
         self._append([[real_path, None]])
         return True
@@ -163,7 +167,8 @@ def start_run(directories: Sequence[Path]) -> None:
     if _current is None or directory:
         _current = RunFiles(directory / LOG_NAME if directory else None)
     real = [os.path.realpath(path) for path in directories]
-    _current.remember([*real, *(str(kept) for path in real for kept in Path(path).glob(PYTEST_PATTERN))])
+    kept = [f"{path}/{name}" for path in real for name in _list(path) or () if name.startswith(PYTEST_PREFIX)]
+    _current.remember([*real, *kept])
 
 
 def note_created(path: str | os.PathLike[str]) -> bool:
@@ -190,6 +195,12 @@ def add_run_directory(path: str | os.PathLike[str]) -> bool:
     """
     files = _find_run_files()
     return files is not None and files.add_directory(os.path.realpath(path))
+
+
+def is_below_temporary(real_path: str) -> bool:
+    """Tell whether a file lies below a temporary directory, given its real path, whoever made it."""
+    files = _find_run_files()
+    return files is not None and files.is_below(real_path)
 
 
 def is_run_owned(real_path: str) -> bool:
@@ -258,7 +269,7 @@ def _first_name_below(directory: str, path: str) -> str:
 
 def _list(directory: str) -> list[str] | None:
     try:
-        return [entry.name for entry in Path(directory).iterdir()]
+        return os.listdir(directory)  # noqa: PTH208  # names are enough: there may be thousands, and pytest is starting
     except OSError:
         return None
 

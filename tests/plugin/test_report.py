@@ -90,7 +90,9 @@ def test_the_header_tells_whether_isolation_is_on(lone_project: SmallProject, ta
         "pyproject.toml", f"[tool.pytest.ini_options]\naddopts = {FEW_PLUGINS!r}\n[tool.engineroom]\n{table}\n"
     )
     lone_project.write(test_a="def test_a(): pass")
-    assert line in lone_project.pytest().own_lines
+    lines = lone_project.pytest().own_lines
+    assert line in lines
+    assert lines[1] == 'engineroom: fence: on (a project that does not want it: addopts = "-p no:engineroom")'
 
 
 # --- Proof

@@ -386,6 +386,28 @@ def test_a_suite_without_a_database_loads_neither_sqlalchemy_nor_pydantic(projec
     assert (outcome.code, outcome.counts) == (0, {"passed": 1}), outcome.out
 
 
+def test_a_suite_without_settings_loads_few_modules_of_the_plugin(lone_project: SmallProject) -> None:
+    lone_project.write(
+        conftest="""
+            import sys
+            FEW = {
+                "engineroom._lifecycle", "engineroom._layers", "engineroom._environment", "engineroom._project.table",
+                "engineroom._forks", "engineroom._identity", "engineroom._verdict", "engineroom.testing._allowances",
+            }
+            def pytest_unconfigure():
+                assert not FEW & sys.modules.keys(), FEW & sys.modules.keys()
+                assert not {"sqlite3", "asyncio"} & sys.modules.keys()
+                assert len([name for name in sys.modules if name.startswith("engineroom")]) <= 24
+                names = [names for finder in sys.meta_path if (names := getattr(finder, "_must_rewrite", None))]
+                assert names
+                assert all("engineroom" not in each for each in names), names
+        """,
+        test_a="def test_a(tmp_path): (tmp_path / 'a').write_text('b')",
+    )
+    outcome = lone_project.pytest()
+    assert (outcome.code, outcome.counts, outcome.err) == (0, {"passed": 1}, ""), outcome.out + outcome.err
+
+
 def test_a_suite_that_imports_sqlalchemy_does_not_load_pydantic(project: SmallProject) -> None:
     project.write(
         conftest="""

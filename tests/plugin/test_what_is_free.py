@@ -45,7 +45,38 @@ FREE = {
     "a_child": "subprocess.run([sys.executable, '-c', 'pass'], check=True)",
     "a_process_pool": "multiprocessing.get_context('fork').Pool(1).map(abs, [1])",
     "the_backup_of_the_development_database": "back_up(tmp_path / 'backup.db')",
+    "reading_by_an_engine": "use('sqlite:///file:shop.db?mode=ro&uri=true', 'SELECT * FROM articles')",
+    "reading_a_fixture": "sqlite3.connect('file:data/map.gpkg?mode=ro', uri=True).execute('SELECT * FROM articles')",
+    "an_immutable_fixture": "sqlite3.connect('file:data/map.gpkg?immutable=1', uri=True).execute('SELECT * FROM articles')",  # noqa: E501
+    "writing_to_a_copied_fixture": "change(shutil.copy('data/map.gpkg', tmp_path))",
+    "writing_to_a_fixture_copied_with_its_directory": "change(shutil.copytree('data', tmp_path / 'data') / 'map.gpkg')",
+    "a_temporary_table": "use(f'sqlite:///{tmp_path}/a.db', 'CREATE TEMP TABLE shop (name TEXT)', 'DROP TABLE shop')",
+    "vacuum_into_a_new_file": "use(f'sqlite:///{tmp_path}/a.db', f\"VACUUM INTO '{tmp_path}/b.db'\")",
+    "migrations": "migrate(f'sqlite:///{tmp_path}/a.db')",
+    "a_temporary_directory": "use_directory(tempfile.TemporaryDirectory())",
+    "mkstemp": "change_new(tempfile.mkstemp(suffix='.db')[1])",
+    "a_named_file_that_stays": "change_new(tempfile.NamedTemporaryFile(suffix='.db', delete=False).name)",
+    "a_fixed_name_in_the_temporary_directory": "change_new(tempfile.gettempdir() + '/fixed.db')",
+    "a_http_cache_of_the_user": "change_new('home/.cache/http.sqlite'); os.remove('home/.cache/http.sqlite')",
+    "a_cache_that_was_there": "change('home/.cache/old.sqlite')",
+    "ipythons_history": "change('home/.ipython/profile_default/history.sqlite')",
+    "jupyters_signatures": "change('home/.local/share/jupyter/nbsignatures.db')",
+    "jupyters_signatures_on_macos": "change('home/Library/Jupyter/nbsignatures.db')",
+    "playwrights_browser": "change('home/ms-playwright/profile/Default/Cookies'); shutil.rmtree('home/ms-playwright')",
+    "playwrights_profile": "fill_profile(Path(tempfile.mkdtemp(prefix='playwright_chromiumdev_profile-')))",
+    "testmons_record": "change('.testmondata'); os.remove('.testmondata')",
+    "a_checkout": "shutil.copytree('data', tmp_path / 'clone'); shutil.rmtree(tmp_path / 'clone')",
 }
+FIXTURES = (
+    "data/map.gpkg",
+    "home/.cache/old.sqlite",
+    "home/.ipython/profile_default/history.sqlite",
+    "home/.local/share/jupyter/nbsignatures.db",
+    "home/Library/Jupyter/nbsignatures.db",
+    "home/ms-playwright/profile/Default/Cookies",
+    ".testmondata",
+)
+"""Databases that are there before the run."""
 
 PRELUDE = """
     import asyncio, multiprocessing, os, shelve, shutil, sqlite3, subprocess, sys, tempfile
@@ -53,13 +84,49 @@ PRELUDE = """
     from pathlib import Path
     from unittest import mock
     import pytest
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
     from sqlalchemy import Column, MetaData, String, Table, create_engine, text
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    def use(url, statement="SELECT 1"):
+    def use(url, *statements):
         engine = create_engine(url, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            connection.execute(text(statement))
+            for statement in statements or ["SELECT 1"]:
+                connection.execute(text(statement))
+        engine.dispose()
+
+    def change(path):
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("DELETE FROM articles")
+            connection.execute("DROP TABLE articles")
+
+    def change_new(path):
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("CREATE TABLE articles (name TEXT)")
+        change(path)
+
+    def use_directory(directory):
+        with directory as name:
+            change_new(f"{name}/shop.db")
+
+    def fill_profile(directory):
+        '''A browser is another program: its files come into being without a word to Python.'''
+        (directory / "Default").mkdir()
+        code = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('CREATE TABLE articles (name TEXT)')"
+        subprocess.run([sys.executable, "-I", "-c", code, directory / "Default" / "History"], env={}, check=True)
+        change(directory / "Default" / "History")
+        shutil.rmtree(directory)
+
+    def migrate(url):
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            operations = Operations(MigrationContext.configure(connection, opts={"as_sql": False}))
+            operations.create_table("articles", Column("name", String), Column("note", String))
+            with operations.batch_alter_table("articles") as batch:
+                batch.drop_column("note")
+            operations.rename_table("articles", "texts")
+            operations.drop_table("texts")
         engine.dispose()
 
     async def use_async(url):
@@ -113,6 +180,9 @@ def tame_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     )
     (project.root / "reference").mkdir()
     (project.temporary / "old").mkdir()
+    for name in FIXTURES:
+        (project.root / name).parent.mkdir(parents=True, exist_ok=True)
+        make_database(project.root / name)
     project.write(test_tame=write_rows())
     before = project.digest()
     outcome = project.pytest("-rA", APP_ENV="production", DATABASE_URL="sqlite:///shop.db")
@@ -253,3 +323,77 @@ def test_refusals_of_another_kind_are_not_the_fences(lone_project: SmallProject)
     )
     outcome = lone_project.pytest()
     assert (outcome.code, outcome.counts) == (0, {"passed": 1}), outcome.out
+
+
+def test_what_a_fixture_that_is_opened_for_writing_needs_is_told(lone_project: SmallProject) -> None:
+    (lone_project.root / "tests" / "data").mkdir(parents=True)
+    make_database(lone_project.root / "tests" / "data" / "50% off?.db")
+    lone_project.write(
+        tests__test_a="""
+            import sqlite3
+            def test_a(): sqlite3.connect("tests/data/50% off?.db").execute("SELECT * FROM articles")
+        """
+    )
+    outcome = lone_project.pytest()
+    assert outcome.counts == {"failed": 1}
+    call = 'sqlite3.connect("file:tests/data/50%25 off%3f.db?mode=ro", uri=True)'
+    allow = 'fence_allow = ["tests/data/50% off?.db"]'
+    assert f"open it for reading: {call}" in outcome.out
+    assert allow in outcome.out
+    file = lone_project.root / "tests" / "test_a.py"
+    file.write_text(file.read_text().replace('sqlite3.connect("tests/data/50% off?.db")', call))
+    assert lone_project.pytest().counts == {"passed": 1}
+
+
+def test_what_an_earlier_run_left_in_the_temporary_directory_can_be_removed(lone_project: SmallProject) -> None:
+    lone_project.write(
+        test_a="""
+            import sqlite3, tempfile
+            def test_a(): sqlite3.connect(tempfile.gettempdir() + "/cache.sqlite").execute("CREATE TABLE a (b)")
+        """
+    )
+    assert lone_project.pytest().counts == {"passed": 1}
+    outcome = lone_project.pytest()
+    assert outcome.counts == {"failed": 1}
+    assert f"remove it, if an earlier run left it there: rm {lone_project.temporary}/cache.sqlite" in outcome.out
+    (lone_project.temporary / "cache.sqlite").unlink()
+    assert lone_project.pytest().counts == {"passed": 1}
+
+
+def test_addopts_are_the_way_out(lone_project: SmallProject) -> None:
+    lone_project.write(
+        test_a="""
+            import os, sqlite3, sys
+            def test_a():
+                sqlite3.connect("shop.db").execute("SELECT * FROM articles")
+                assert os.environ["APP_ENV"] == "production"
+                assert not any(name.startswith("engineroom") for name in sys.modules)
+        """
+    )
+    assert lone_project.pytest(APP_ENV="production").counts == {"failed": 1}
+    lone_project.write_text(
+        "pyproject.toml", f'[tool.pytest.ini_options]\naddopts = "{FEW_PLUGINS} -p no:engineroom"\n'
+    )
+    outcome = lone_project.pytest(APP_ENV="production")
+    assert (outcome.code, outcome.counts, outcome.own_lines) == (0, {"passed": 1}, []), outcome.out
+
+
+@pytest.mark.parametrize("arguments", MODES.values(), ids=MODES)
+def test_coverage_may_keep_its_data_where_it_was_configured(
+    lone_project: SmallProject, arguments: tuple[str, ...]
+) -> None:
+    lone_project.write_text(
+        "pyproject.toml",
+        f"""
+        [tool.pytest.ini_options]
+        addopts = "{FEW_PLUGINS} --strict-config"
+        [tool.coverage.run]
+        data_file = "build/measured.db"
+        """,
+    )
+    lone_project.write(app="def answer(): return 42", test_a="import app\ndef test_a(): assert app.answer() == 42")
+    for _ in range(2):
+        outcome = lone_project.pytest("-p", "pytest_cov.plugin", "--cov=app", "--cov-report=term", *arguments)
+        assert (outcome.code, outcome.counts) == (0, {"passed": 1}), outcome.out + outcome.err
+        assert "100%" in outcome.out
+    assert (lone_project.root / "build" / "measured.db").exists()

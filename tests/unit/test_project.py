@@ -216,7 +216,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize(("text", "where"), MALFORMED.values(), ids=MALFORMED)
 def test_a_file_that_is_not_toml_is_an_error_with_its_line(text: str, where: str, tmp_path: Path) -> None:
-    file = write(tmp_path, text)
+    file = write(tmp_path, f"{text}\n# engineroom")
     message = refusal_of(tmp_path)
     assert message.startswith("pyproject.toml is not valid TOML.")
     assert str(file) in message
@@ -224,7 +224,9 @@ def test_a_file_that_is_not_toml_is_an_error_with_its_line(text: str, where: str
 
 
 @pytest.mark.parametrize(
-    "text", ["tool = 1", "[tool]\nengineroom = 1", "tool = []"], ids=["tool", "the table", "a list of tools"]
+    "text",
+    ["tool = 1 # engineroom", "[tool]\nengineroom = 1", '[tool]\n"engine\\u0072oom" = 1', "tool = [] # engineroom"],
+    ids=["tool", "the table", "the table in other letters", "a list of tools"],
 )
 def test_what_should_be_a_table_has_to_be_one(text: str, tmp_path: Path) -> None:
     write(tmp_path, text)
@@ -265,8 +267,14 @@ def test_what_names_no_password_is_no_password(entry: str, tmp_path: Path) -> No
     assert read_project(tmp_path).fence_allow == (entry,)
 
 
+@pytest.mark.parametrize("text", ["this is not TOML", "tool = 1"])
+def test_a_file_that_does_not_name_engineroom_is_not_parsed(text: str, tmp_path: Path) -> None:
+    file = write(tmp_path, text)
+    assert read_project(tmp_path) == Project(root=tmp_path, file=file)
+
+
 def test_a_syntax_error_repeats_nothing_of_the_file(tmp_path: Path, shown_by: Callable[[BaseException], str]) -> None:
-    write(tmp_path, f'[deploy]\ntoken = "{SECRET}"\n{SECRET} {SECRET}\n')
+    write(tmp_path, f'[tool.engineroom]\n[deploy]\ntoken = "{SECRET}"\n{SECRET} {SECRET}\n')
     with pytest.raises(InvalidSettingError) as caught:
         read_project(tmp_path)
     assert SECRET not in shown_by(caught.value)
@@ -314,7 +322,7 @@ def test_a_root_that_was_set_wins_over_the_working_directory(tmp_path: Path) -> 
 def test_a_root_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
     before = get_project()
     (tmp_path / "broken").mkdir()
-    write(tmp_path / "broken", "=")
+    write(tmp_path / "broken", "= # engineroom")
     with pytest.raises(InvalidSettingError):
         set_root(tmp_path / "broken")
     assert get_project() is before

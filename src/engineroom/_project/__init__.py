@@ -11,10 +11,12 @@ import os
 from pathlib import Path
 
 from engineroom._project.files import read_text_file
-from engineroom._project.table import BindConfiguration, Project, read_table
+from engineroom._project.model import BindConfiguration, Project
 from engineroom.errors import InvalidSettingError
 
 __all__ = ["BindConfiguration", "Project", "get_project", "read_project", "read_text_file", "reset", "set_root"]
+
+NAME = "engineroom"
 
 _chosen: dict[str, Project] = {}
 
@@ -78,9 +80,19 @@ def _try_to_read_project(start: Path) -> Project | InvalidSettingError:
         for directory in (start, *start.parents):
             if not os.access(directory, os.X_OK):
                 continue  # a service may live below a directory that it must not look into
-            text = read_text_file(directory / "pyproject.toml")
+            file = directory / "pyproject.toml"
+            text = read_text_file(file)
             if text is not None:
-                return read_table(directory / "pyproject.toml", text)
+                return _read(file, text)
     except InvalidSettingError as problem:
         return problem
     return Project(root=start)
+
+
+def _read(file: Path, text: str) -> Project:
+    """Read the project from its file; one that does not name us has nothing to say, and is not parsed."""
+    if NAME not in text and "\\u" not in text.casefold():  # TOML lets a quoted key be written by escapes
+        return Project(root=file.parent, file=file)
+    from engineroom._project.table import read_table  # noqa: PLC0415  # most runs of pytest do not need the parser
+
+    return read_table(file, text)

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from engineroom._environment import ALIASES, Environment, parse_environment
+from engineroom._project.model import BindConfiguration, Project
 from engineroom.errors import InvalidSettingError, UnknownEnvironmentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-__all__ = ["BindConfiguration", "Project", "read_table"]
+__all__ = ["read_table"]
 
 TABLE = "tool.engineroom"
 SECRET_OPTIONS = ("password", "passwd", "pwd", "pass")
@@ -26,46 +27,6 @@ SECRET_OPTIONS = ("password", "passwd", "pwd", "pass")
 
 TEST_WORDS = frozenset({"test", "tests", "testing", "pytest"})
 """The spellings of the word *test*, one of which each pattern of ``test_names`` must hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class BindConfiguration:
-    """What the project configured for one bind besides the default one.
-
-    Attributes:
-        schema: What builds its test database: ``"module:attribute"`` or ``"alembic"``.
-        seed: What fills it: ``"module:callable"``.
-    """
-
-    schema: str | None = None
-    seed: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Project:
-    """A project: its root and what its ``[tool.engineroom]`` table says.
-
-    Attributes:
-        root: The directory where the project's files are searched.
-        file: Its ``pyproject.toml``, if there is one.
-        schema: What builds the test database of the default bind.
-        seed: What fills it.
-        test_names: The patterns of database names that are disposable.
-        environment_variable: The variable that selects the environment.
-        environments: The project's own words for environments.
-        fence_allow: File patterns and URLs that the fence lets through.
-        binds: What is configured for the other binds.
-    """
-
-    root: Path
-    file: Path | None = None
-    schema: str | None = None
-    seed: str | None = None
-    test_names: tuple[str, ...] = ("test_*",)
-    environment_variable: str = "APP_ENV"
-    environments: Mapping[str, Environment] = field(default_factory=dict)
-    fence_allow: tuple[str, ...] = ()
-    binds: Mapping[str, BindConfiguration] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

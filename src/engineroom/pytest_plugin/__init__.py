@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engineroom.errors import EngineroomError
-from engineroom.pytest_plugin import _late
-from engineroom.pytest_plugin._fixtures import async_db_engine, async_db_session, db_engine, db_session
-from engineroom.pytest_plugin._isolation import isolate_tests
-from engineroom.pytest_plugin._report import application_files, bind_lines, header_lines, refusal_lines
-from engineroom.pytest_plugin._switch import Run, end_run, free_temporary, start_run, watch_servers
-from engineroom.pytest_plugin._watching import watch_tests
-from engineroom.testing import fence, server_proof
+# pytest rewrites the assertions of every package that has a plugin, and reads its modules in a way of its own for that,
+# which takes as long as all the rest of this plugin. There are none here to explain: it may read them as they are.
+for _finder in sys.meta_path:
+    getattr(_finder, "_must_rewrite", set()).discard("engineroom")
+
+from engineroom.errors import EngineroomError  # noqa: E402
+from engineroom.pytest_plugin import _late  # noqa: E402
+from engineroom.pytest_plugin._fixtures import async_db_engine, async_db_session, db_engine, db_session  # noqa: E402
+from engineroom.pytest_plugin._isolation import isolate_tests  # noqa: E402
+from engineroom.pytest_plugin._report import application_files, bind_lines, header_lines, refusal_lines  # noqa: E402
+from engineroom.pytest_plugin._switch import Run, end_run, free_temporary, start_run, watch_servers  # noqa: E402
+from engineroom.pytest_plugin._watching import watch_tests  # noqa: E402
+from engineroom.testing import fence, server_proof  # noqa: E402
 
 if TYPE_CHECKING:
     from engineroom.testing.proof import Verification

@@ -10,8 +10,6 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from engineroom.pytest_plugin._report import refusal_lines
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -39,6 +37,8 @@ def tell(run: Run) -> bool:
     late = [refusal for refusal in run.ledger.unexpected() if refusal.id not in _known]
     know(late)
     if late:
+        from engineroom.pytest_plugin._report import refusal_lines  # noqa: PLC0415  # most runs have nothing to tell
+
         lines = refusal_lines(late, run.project.root)
         sys.stderr.write("\n".join(["", "engineroom: the fence refused, after the summary:", *lines, ""]))
     return bool(late)

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["bind_lines", "header_lines", "refusal_lines", "test_failure"]
 
 MOST_WORD_LETTERS = 24
+FENCE = 'engineroom: fence: on (a project that does not want it: addopts = "-p no:engineroom")'
 
 
 def header_lines(run: Run) -> list[str]:
     """Return the lines of the header: the environment, each bind that is made already, and whether isolation is on."""
     variable = run.project.environment_variable
     replaced = "" if run.replaced in {None, "", "test"} else f" (replaces {_show_word(run.replaced)} from the shell)"
-    return [f"engineroom: {variable}=test{replaced}", *bind_lines(), *_isolation_lines(run.project)]
+    return [f"engineroom: {variable}=test{replaced}", FENCE, *bind_lines(), *_isolation_lines(run.project)]
 
 
 def bind_lines(known: Sequence[str] = ()) -> list[str]:

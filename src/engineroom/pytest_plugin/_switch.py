@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from engineroom import _lifecycle, _memory, _project, _run_files
+from engineroom import _memory, _project, _run_files, _test_process
 from engineroom.testing import fence
 from engineroom.testing._children import ROLE_VARIABLE, leave_run, tell_children
 from engineroom.testing.ledger import FILE_NAME, WORKER_VARIABLE, Ledger, close_ledger, open_ledger
@@ -66,7 +66,7 @@ def start_run(root: Path) -> Run:
     project = _project.get_project()
     is_worker = _joins_a_run()
     databases = [] if is_worker else find_development_databases(project)
-    _lifecycle.enter_test_process()
+    _test_process.enter_test_process()
     if outer is None and not DRIVERS.isdisjoint(sys.modules):
         _check_early_connections(project)
     variables = (project.environment_variable, _run_files.RUN_VARIABLE, ROLE_VARIABLE)

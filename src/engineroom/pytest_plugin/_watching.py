@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engineroom.errors import FenceError
-from engineroom.pytest_plugin._report import refusal_lines, test_failure
 from engineroom.testing._children import await_children
 
 if TYPE_CHECKING:
@@ -80,6 +79,8 @@ class _Phases:
 
 
 def _show_refusals(report: pytest.TestReport, call: pytest.CallInfo[None], refusals: list[Refusal], root: Path) -> None:
+    from engineroom.pytest_plugin._report import refusal_lines, test_failure  # noqa: PLC0415  # only in a red run
+
     if not report.failed:
         report.outcome = "failed"
         report.longrepr = test_failure(refusals, root)

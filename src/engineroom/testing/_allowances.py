@@ -47,6 +47,7 @@ TOOL_FILES: tuple[ToolFile, ...] = (
     ToolFile((".nox", "**"), "nox's environments"),
     ToolFile((".ipython", "**"), "IPython's history"),
     ToolFile(("jupyter", "*.db"), "Jupyter's signatures of notebooks and names of files"),
+    ToolFile(("Library", "Jupyter", "*.db"), "the same on macOS"),
     ToolFile((".cache", "**"), "the caches of a user's programs, by the XDG directory specification"),
     ToolFile(("Library", "Caches", "**"), "the caches of a user's programs on macOS"),
     ToolFile(("ms-playwright", "**"), "Playwright's browsers and their profiles"),

@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engineroom import _lifecycle, _project, _run_files
+from engineroom import _project, _run_files, _test_process
 from engineroom.errors import EngineroomError
 from engineroom.testing import _arrivals, fence
 from engineroom.testing._database_files import Terms
@@ -69,7 +69,7 @@ def join_run() -> None:
     if fence.is_raised():
         return
     fence.resume_fence(Terms(os.sep))
-    _lifecycle.enter_test_process()
+    _test_process.enter_test_process()
     directory = Path(os.environ.get(_run_files.RUN_VARIABLE, ""))
     is_going_on = _run_files.is_run_directory(directory)
     open_child_ledger(directory / FILE_NAME if is_going_on else None)

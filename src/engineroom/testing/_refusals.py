@@ -6,9 +6,12 @@ are chosen here; whether to refuse is decided elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 from typing import TYPE_CHECKING
 
+from engineroom import _run_files
 from engineroom.errors import FenceError
 from engineroom.testing._callers import find_caller
 from engineroom.testing.ledger import active_ledger
@@ -45,16 +48,17 @@ def refuse_sqlite(protected: ProtectedDatabase, terms: Terms, *, through_engine:
         terms: On which terms it was judged.
         through_engine: Whether a SQLAlchemy engine asked; else it was the driver itself.
     """
-    name = os.path.basename(protected.path)  # noqa: PTH119  # as text: it may be no path at all
     engine = "make the engine with engineroom.get_engine(...), which selects the test database under pytest"
-    read = f'open it for reading: sqlite3.connect("file:{name}?mode=ro", uri=True)'
+    read = f'open it for reading: sqlite3.connect("file:{_name_in_uri(protected.path)}?mode=ro", uri=True)'
+    other = f"use a database below tmp_path, or one whose name {tell_test_names(terms)}"
+    left = f"remove it, if an earlier run left it there: rm {shlex.quote(_show(protected.path))}"
     target = f"sqlite:///{protected.path}" if protected.path else "a SQLite database whose name cannot be read"
     return refuse(
         f"Refused to connect to {target}",
         why=protected.verdict.reason,
         fix=[
             engine if through_engine else read,
-            f"use a database below tmp_path, or one whose name {tell_test_names(terms)}",
+            left if _run_files.is_below_temporary(protected.path) else other,
             *([_tell_how_to_allow(protected.path, terms)] if protected.path else []),
         ],
         target=target,
@@ -92,6 +96,13 @@ def tell_test_names(terms: Terms) -> str:
 def _tell_how_to_allow(path: str, terms: Terms) -> str:
     root = f"{terms.root.rstrip('/')}/"
     return f'if every test run may change it, say so in pyproject.toml: [tool.engineroom] fence_allow = ["{path.removeprefix(root)}"]'  # noqa: E501
+
+
+def _name_in_uri(path: str) -> str:
+    """Return a file as SQLite's URI names it, from the working directory on where it lies below that."""
+    with contextlib.suppress(OSError):
+        path = path.removeprefix(f"{os.getcwd().rstrip('/')}/")  # noqa: PTH109  # as text, as the path is
+    return _show(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def _show(path: str) -> str:

@@ -16,16 +16,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from engineroom import _lifecycle
-from engineroom._environment import Environment
-from engineroom._layers import read_layers
 from engineroom.errors import EngineroomError
 from engineroom.testing.server_proof import READINGS_FILE, ServerProof
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from engineroom._layers import Layer
     from engineroom._project import Project
 
 __all__ = ["Proof", "Verification", "find_development_databases", "find_development_urls"]
@@ -33,7 +29,7 @@ __all__ = ["Proof", "Verification", "find_development_databases", "find_developm
 DEFAULT_FILE = "development.db"
 WATCHED_FILE = "development-databases.json"
 CHANGES_FILE = "development-changes.jsonl"
-SQLITE_URL = re.compile(r"sqlite(?:\+\w+)?:///(?:file:)?(?P<path>[^?#]+)")
+SQLITE_URL = r"sqlite(?:\+\w+)?:///(?:file:)?(?P<path>[^?#]+)"
 COUNTER = slice(24, 28)  # https://www.sqlite.org/fileformat.html: the file change counter
 HEADER_BYTES = 100
 MOST_TESTS = 3
@@ -186,25 +182,42 @@ def find_development_urls(project: Project, environ: Mapping[str, str] = os.envi
         project: The project.
         environ: The process environment.
     """
-    for layer in _layers_outside_test(project, environ):
-        for name, text in layer.values.items():
+    for values in _values_outside_test(project, environ):
+        for name, text in values.items():
             if name.upper().endswith("DATABASE_URL") and not name.upper().startswith("TEST_"):
                 yield text
 
 
-def _layers_outside_test(project: Project, environ: Mapping[str, str]) -> Iterator[Layer]:
+def _values_outside_test(project: Project, environ: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+    """Yield what the process environment and each file of settings say, as far as they can be read."""
+    if not _has_files(project):
+        yield environ
+        return
+    from engineroom import _lifecycle  # noqa: PLC0415  # a project without such files does not pay for it
+    from engineroom._environment import Environment  # noqa: PLC0415
+    from engineroom._layers import read_layers  # noqa: PLC0415
+
     # What is wrong with the settings is told by whoever needs them.
     environments = {Environment.DEVELOPMENT}
     with contextlib.suppress(EngineroomError):
         environments.add(_lifecycle.choose_environment(project, environ).environment)
     for environment in sorted(environments - {Environment.TEST}):
         with contextlib.suppress(EngineroomError):
-            yield from read_layers(project, environment, environ).layers
+            yield from (layer.values for layer in read_layers(project, environment, environ).layers)
+
+
+def _has_files(project: Project) -> bool:
+    try:
+        return any(name.startswith(".env") for name in os.listdir(project.root))  # noqa: PTH208  # names are enough
+    except OSError:
+        return True
 
 
 def _paths_of(url: str) -> list[str]:
     """Return the file that a URL of SQLite names; both readings of a percent sign, since SQLAlchemy 2.0 keeps it."""
-    match = SQLITE_URL.match(url.strip())
+    if not url.lstrip().startswith("sqlite"):
+        return []
+    match = re.match(SQLITE_URL, url.strip())
     if match is None or match["path"] == ":memory:":
         return []
     from urllib.parse import unquote  # noqa: PLC0415  # most runs find no such URL

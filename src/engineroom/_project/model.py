@@ -1,0 +1,55 @@
+"""What a project is: its root, and what it asks for.
+
+Holds the values and reads nothing. It is made whenever pytest starts, so the classes are those that take least time.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from engineroom._environment import Environment
+
+__all__ = ["BindConfiguration", "Project"]
+
+
+class BindConfiguration(NamedTuple):
+    """What the project configured for one bind besides the default one.
+
+    Attributes:
+        schema: What builds its test database: ``"module:attribute"`` or ``"alembic"``.
+        seed: What fills it: ``"module:callable"``.
+    """
+
+    schema: str | None = None
+    seed: str | None = None
+
+
+class Project(NamedTuple):
+    """A project: its root and what its ``[tool.engineroom]`` table says.
+
+    Attributes:
+        root: The directory where the project's files are searched.
+        file: Its ``pyproject.toml``, if there is one.
+        schema: What builds the test database of the default bind.
+        seed: What fills it.
+        test_names: The patterns of database names that are disposable.
+        environment_variable: The variable that selects the environment.
+        environments: The project's own words for environments.
+        fence_allow: File patterns and URLs that the fence lets through.
+        binds: What is configured for the other binds.
+    """
+
+    root: Path
+    file: Path | None = None
+    schema: str | None = None
+    seed: str | None = None
+    test_names: tuple[str, ...] = ("test_*",)
+    environment_variable: str = "APP_ENV"
+    environments: Mapping[str, Environment] = MappingProxyType({})
+    fence_allow: tuple[str, ...] = ()
+    binds: Mapping[str, BindConfiguration] = MappingProxyType({})
