@@ -102,7 +102,7 @@ class SmallProject:
             env={**kept, "TMPDIR": str(self.temporary), **self.environ, **environ},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         return Outcome(done.returncode, done.stdout, done.stderr)

@@ -11,11 +11,14 @@ import dataclasses
 import fcntl
 import hashlib
 import json
+import re
+import shutil
+import sqlite3
 import textwrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 from tests.plugin.conftest import FEW_PLUGINS, Outcome, make_database, make_project
 from tests.plugin.scenarios import FREE, MISSED, PRELUDE, REFUSED, SCENARIOS
 
@@ -36,38 +39,82 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "postgresql": ("postgresql", ()),
     "mariadb": ("mariadb", ()),
 }
-SQLITE_APP = """
-    import sqlite3
-
-    def write():
-        connection = sqlite3.connect("shop.db", isolation_level=None)
-        connection.execute("DELETE FROM articles")
-        connection.close()
-
-    def read():
-        assert sqlite3.connect("file:shop.db?mode=ro", uri=True).execute("SELECT count(*) FROM articles").fetchone()
-
-    def swallow():
-        try:
-            write()
-        except Exception:
-            pass
-"""
-SERVER_APP = """
-    from sqlalchemy import create_engine, text
+MODELS = """
+    from sqlalchemy import Column, MetaData, String, Table, create_engine, text
+    from sqlalchemy.ext.asyncio import create_async_engine
+    import app
 
     URL = {url!r}
+    ASYNC_URL = URL.replace("sqlite:", "sqlite+aiosqlite:").replace("pymysql", "aiomysql")
+    metadata = MetaData()
+    Table("articles", metadata, Column("name", String(20), primary_key=True))
+    engine = create_engine(URL)
 
     def write():
         with create_engine(URL).begin() as connection:
             connection.execute(text("DELETE FROM articles"))
 
+    async def write_async():
+        async with create_async_engine(ASYNC_URL).begin() as connection:
+            await connection.execute(text("DELETE FROM articles"))
+
+    async def drop_all_async():
+        async with create_async_engine(ASYNC_URL).begin() as connection:
+            await connection.run_sync(metadata.drop_all)
+"""
+APP = """
+    import contextlib, os
+
+    def write():
+        with contextlib.closing(connect()) as connection:
+            connection.cursor().execute("DELETE FROM articles")
+            connection.commit()
+
     def swallow():
         try:
             write()
         except Exception:
             pass
 """
+SQLITE_APP = """
+    import sqlite3
+
+    def connect():
+        return sqlite3.connect("shop.db")
+
+    def connect_from(directory):
+        path = os.path.abspath("shop.db")
+        os.chdir(directory)
+        return sqlite3.connect(path)
+
+    def read():
+        assert sqlite3.connect("file:shop.db?mode=ro", uri=True).execute("SELECT count(*) FROM articles").fetchone()
+"""
+SERVER_APP = """
+    NAME = {name!r}
+    WHERE = ["-h", {host!r}, {port_option!r}, {port!r}, {user_option!r}, {user!r}]
+    PLAIN_URL = "postgresql://{user}@{host}:{port}/{name}"
+    NAME_KEY = {key!r}
+    os.environ.setdefault({password_variable!r}, {password!r})
+
+    def connect():
+        from sqlalchemy import create_engine
+        return create_engine({url!r}).raw_connection()
+
+    def connect_from(directory):
+        os.chdir(directory)
+        return connect()
+"""
+SERVERS: dict[str, dict[str, Any]] = {
+    "postgresql": {
+        "key": "dbname", "usual_port": 5432, "port_option": "-p", "user_option": "-U",
+        "password_variable": "PGPASSWORD",
+    },
+    "mariadb": {
+        "key": "database", "usual_port": 3306, "port_option": "-P", "user_option": "-u",
+        "password_variable": "MYSQL_PWD",
+    },
+}  # fmt: skip
 CONTENT = "SELECT name FROM articles ORDER BY name"
 TABLES = {
     "postgresql": "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY relname",
@@ -91,7 +138,11 @@ class Report(NamedTuple):
 
 
 def rows_of(database: str) -> list[Scenario]:
-    return [scenario for scenario in SCENARIOS if database in scenario.databases]
+    return [
+        scenario
+        for scenario in SCENARIOS
+        if database in scenario.databases and (not scenario.needs or shutil.which(scenario.needs))
+    ]
 
 
 def write_project(directory: Path, database: str, arguments: tuple[str, ...], url: str = "") -> SmallProject:
@@ -102,13 +153,47 @@ def write_project(directory: Path, database: str, arguments: tuple[str, ...], ur
     )
     tests = [PRELUDE]
     for scenario in rows_of(database):
-        place = project.root / "databases" / scenario.name
-        place.mkdir(parents=True)
-        make_database(place / "shop.db", journal_mode="wal" if database == "sqlite-wal" else "delete")
-        parameters = "tmp_path, monkeypatch, server" if "server()" in scenario.body else "tmp_path, monkeypatch"
+        make_place(project.root / "databases" / scenario.name, database)
+        if not scenario.body:
+            continue
+        parameters = "request, tmp_path, monkeypatch" + (", server" if "server()" in scenario.body else "")
         tests.append(f"def test_{scenario.name}({parameters}):\n{textwrap.indent(scenario.body, '    ')}\n")
     (project.root / "databases" / "0_the_server_starts_in_another_test").mkdir(exist_ok=True)
-    return project.write(app=SERVER_APP.format(url=url) if url else SQLITE_APP, test_rows="\n".join(tests))
+    return project.write(
+        app=textwrap.dedent(APP) + textwrap.dedent(write_server_app(database, url) if url else SQLITE_APP),
+        models=textwrap.dedent(MODELS).format(url=url or "sqlite:///shop.db"),
+        test_rows="\n".join(tests),
+    )
+
+
+def write_server_app(kind: str, text_of_url: str) -> str:
+    url = make_url(text_of_url)
+    return SERVER_APP.format(
+        **SERVERS[kind],
+        url=text_of_url,
+        name=url.database,
+        host=url.host or "127.0.0.1",
+        port=str(url.port or SERVERS[kind]["usual_port"]),
+        user=url.username,
+        password=url.password or "",
+    )
+
+
+def make_place(place: Path, database: str) -> None:
+    """Make the directory of a row, with its development database; in WAL mode, with a log that holds a row."""
+    place.mkdir(parents=True)
+    if database != "sqlite-wal":
+        make_database(place / "shop.db")
+        return
+    scratch = place.parent.parent / "scratch"
+    if not scratch.exists():
+        scratch.mkdir()
+        make_database(scratch / "shop.db", journal_mode="wal")
+        server = sqlite3.connect(scratch / "shop.db", isolation_level=None)
+        server.execute("INSERT INTO articles VALUES ('d')")
+        shutil.copytree(scratch, scratch.with_name("pristine"))
+        server.close()
+    shutil.copytree(scratch.with_name("pristine"), place, dirs_exist_ok=True)
 
 
 def run_on_files(directory: Path, database: str, arguments: tuple[str, ...]) -> Report:
@@ -120,8 +205,12 @@ def run_on_files(directory: Path, database: str, arguments: tuple[str, ...]) -> 
 
 
 def digests(project: SmallProject) -> dict[str, str]:
-    files = sorted((project.root / "databases").glob("*/shop.db"))
-    return {file.parent.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    """Return what each row's database holds: its file and its log; the shared memory belongs to whoever reads."""
+    found: dict[str, str] = {}
+    for place in sorted((project.root / "databases").iterdir()):
+        files = [file.read_bytes() for file in (place / "shop.db", place / "shop.db-wal") if file.exists()]
+        found[place.name] = hashlib.sha256(b"|".join(files)).hexdigest()
+    return found
 
 
 def run_on_server(directory: Path, database: str, arguments: tuple[str, ...]) -> Report:
@@ -140,7 +229,8 @@ def precious_database(kind: str, name: str) -> Iterator[tuple[str, Any]]:
     server = create_engine(maintenance, isolation_level="AUTOCOMMIT")
     url = maintenance.set(database=name)
     with server.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
+        pristine = " TEMPLATE template0" if kind == "postgresql" else ""  # nobody can be connected to that
+        connection.execute(text(f"CREATE DATABASE {name}{pristine}"))
     engine = create_engine(url)
     try:
         with engine.begin() as connection:
@@ -190,15 +280,17 @@ def test_the_row_comes_out_as_the_table_says(report: Report, scenario: Scenario)
     came, heads = came_of(report, scenario), report.heads(scenario.name)
     assert came == scenario.outcome, f"{heads}\n{report.outcome.out}\n{report.outcome.err}"
     assert len(heads) == len(set(heads))
+    assert all(head.startswith(("app.py:", "models.py:", "test_rows.py:")) for head in heads), heads
 
 
 def came_of(run: Report, scenario: Scenario) -> str:
     """Return what came of a row: the colour of its test, what is listed under its name, and whether data were lost."""
-    if f"PASSED test_rows.py::test_{scenario.name}\n" in f"{run.outcome.out}\n":
+    is_red = f"test_{scenario.name}" in run.outcome.failed
+    if not is_red and f"PASSED test_rows.py::test_{scenario.name}\n" in f"{run.outcome.out}\n":
         return (
             (MISSED if scenario.name in run.changed else FREE) if not run.heads(scenario.name) else "green and listed"
         )
-    if f"test_{scenario.name}" not in run.outcome.failed:
+    if not is_red:
         return "did not run"
     if scenario.name in run.changed:
         return "red, and the database changed"
@@ -209,3 +301,48 @@ def came_of(run: Report, scenario: Scenario) -> str:
 def test_nothing_is_refused_outside_of_a_row(report: Report) -> None:
     listed = [line for line in report.outcome.refusals if line and not line.startswith(" ")]
     assert not [line for line in listed if "::test_" not in line or "test_0_" in line]
+
+
+MOMENTS = """
+    import atexit
+    import app
+
+    app.swallow()
+
+    def pytest_sessionstart():
+        app.swallow()
+
+    def pytest_collection_modifyitems():
+        app.swallow()
+
+    def pytest_sessionfinish():
+        app.swallow()
+
+    def pytest_unconfigure():
+        app.swallow()
+
+    atexit.register(app.swallow)
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("--collect-only",), ("-n2",)], ids=["a run", "collecting", "two workers"])
+@pytest.mark.parametrize("kind", SERVERS)
+def test_no_moment_of_a_run_is_outside_of_the_fence(kind: str, arguments: tuple[str, ...], tmp_path: Path) -> None:
+    name = f"precious_engineroom_{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:10]}"
+    with precious_database(kind, name) as (url, dump):
+        project = make_project(tmp_path, arguments)
+        project.write(
+            app=textwrap.dedent(APP) + textwrap.dedent(write_server_app(kind, url)),
+            conftest=MOMENTS,
+            test_a="import app; app.swallow()\ndef test_a(): pass",
+        )
+        before = dump()
+        outcome = project.pytest(APP_ENV="production")
+        assert dump() == before
+    assert outcome.code != 0
+    # While the conftest is imported, at the start, after the collection; while the test is imported; at the end.
+    counts = [
+        int(count) for count in re.findall(r"^app\.py:\d+ \((\d+) times\)$", "\n".join(outcome.refusals), re.MULTILINE)
+    ]
+    assert sum(counts) >= 5, outcome.out
+    assert "the fence refused, after the summary:" in outcome.err

@@ -1,18 +1,18 @@
 """Whatever a test run does, the development database is what it was, and the run is red.
 
-Each row is a test, or a line that runs while pytest collects, starts or ends, in a small real project.
+What tests do stands in ``scenarios.py``; here are the lines that run while pytest collects, starts or ends, and what is
+told of a refusal.
 """
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.plugin.conftest import MODES, make_database, make_project
+from tests.plugin.conftest import make_database
 
 if TYPE_CHECKING:
-    from tests.plugin.conftest import Outcome, SmallProject
+    from tests.plugin.conftest import SmallProject
 
 APP = """
     import sqlite3
@@ -30,153 +30,6 @@ APP = """
         except Exception:
             pass
 """
-
-RAISING = {
-    "sqlite3": "sqlite3.connect('shop.db')",
-    "sqlite3_by_uri": "sqlite3.connect('file:shop.db?mode=rw', uri=True)",
-    "sqlite3_by_a_link": "os.symlink('shop.db', tmp_path / 'x'); os.symlink(os.path.abspath('shop.db'), tmp_path / 'test_x.db'); sqlite3.connect(tmp_path / 'test_x.db')",  # noqa: E501
-    "sqlite3_by_a_hard_link": "os.link('shop.db', 'test_hard.db'); sqlite3.connect('test_hard.db')",
-    "aiosqlite": "asyncio.run(open_by_aiosqlite())",
-    "drop_all": "app.metadata.drop_all(app.engine)",
-    "async_drop_all": "asyncio.run(drop_all())",
-    "an_engine_of_its_own": "create_engine('sqlite:///shop.db').connect()",
-    "a_creator": "create_engine('sqlite://', creator=lambda: sqlite3.connect('shop.db')).connect()",
-    "os_remove": "os.remove('shop.db')",
-    "path_unlink": "Path('shop.db').unlink(missing_ok=True)",
-    "truncate": "os.truncate('shop.db', 0)",
-    "open_for_writing": "open('shop.db', 'wb')",
-    "rename": "os.rename('shop.db', 'shop.bak')",
-    "copy_over": "shutil.copy(__file__, 'shop.db')",
-    "rmtree": "shutil.rmtree(os.getcwd(), ignore_errors=True)",
-    "the_environment_set_back": "os.environ['APP_ENV'] = 'production'; sqlite3.connect('shop.db')",
-    "an_empty_environment": "monkeypatch.setattr(os, 'environ', {}); sqlite3.connect('shop.db')",
-    "a_reloaded_application": "importlib.reload(app).engine.connect()",
-    "a_process_pool_thread": "ThreadPoolExecutor().submit(sqlite3.connect, 'shop.db').result()",
-}
-"""Lines that end their test with the refusal itself."""
-
-SWALLOWED = {
-    "except_exception": "app.swallow()",
-    "a_thread": "in_a_thread(app.swallow)",
-    "a_thread_that_dies": "in_a_thread(lambda: sqlite3.connect('shop.db'))",
-    "a_task": "asyncio.run(in_a_task())",
-    "a_fork": "in_a_fork(app.swallow)",
-    "multiprocessing": "in_a_process(app.swallow)",
-    "a_skip": "app.swallow(); pytest.skip('not today')",
-    "an_xfail": "app.swallow(); pytest.xfail('known')",
-    "rmtree_in_a_finally": "contextlib.suppress(Exception).__enter__(); remove_all()",
-}
-"""Lines after which their test would be green."""
-
-PRELUDE = """
-    import asyncio, contextlib, importlib, multiprocessing, os, shutil, sqlite3, threading
-    from concurrent.futures import ThreadPoolExecutor
-    from pathlib import Path
-    import pytest
-    import aiosqlite
-    from sqlalchemy import create_engine
-    import app
-
-    pytestmark = pytest.mark.filterwarnings("ignore")
-
-    async def open_by_aiosqlite():
-        await aiosqlite.connect("shop.db")
-
-    async def drop_all():
-        async with app.async_engine.begin() as connection:
-            await connection.run_sync(app.metadata.drop_all)
-
-    def in_a_thread(function):
-        thread = threading.Thread(target=function)
-        thread.start()
-        thread.join()
-
-    async def in_a_task():
-        task = asyncio.create_task(asyncio.to_thread(app.swallow))
-        await asyncio.gather(task, return_exceptions=True)
-
-    def in_a_fork(function):
-        pid = os.fork()
-        if not pid:
-            function()
-            os._exit(0)
-        os.waitpid(pid, 0)
-
-    def in_a_process(function):
-        process = multiprocessing.get_context("fork").Process(target=function)
-        process.start()
-        process.join()
-
-    def remove_all():
-        try:
-            shutil.rmtree(os.getcwd())
-        except Exception:
-            pass
-
-    @pytest.fixture(scope="session")
-    def of_the_session():
-        app.swallow()
-        yield
-        app.swallow()
-
-    def test_a_fixture(of_the_session):
-        pass
-
-    class TestOfUnittest(__import__("unittest").TestCase):
-        def setUp(self):
-            app.swallow()
-
-        def test_unittest(self):
-            pass
-"""
-
-
-def write_rows() -> str:
-    lines = [textwrap.dedent(PRELUDE)]
-    for name, line in {**RAISING, **SWALLOWED}.items():
-        lines.append(f"def test_{name}(tmp_path, monkeypatch):\n    {line}\n")
-    return "\n".join(lines)
-
-
-@pytest.fixture(scope="module", params=list(MODES.values()), ids=list(MODES))
-def wild_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[SmallProject, Outcome]:
-    """Run every row in one project, once in one process and once with two workers."""
-    project = make_project(tmp_path_factory.mktemp("wild"), request.param)
-    project.write(app=APP, test_wild=write_rows())
-    before = project.digest()
-    outcome = project.pytest(APP_ENV="production")
-    assert project.digest() == before, outcome.out
-    return project, outcome
-
-
-@pytest.mark.parametrize("name", [*RAISING, *SWALLOWED, "a_fixture", "unittest"])
-def test_a_test_that_reaches_for_the_database_is_red(wild_run: tuple[SmallProject, Outcome], name: str) -> None:
-    _, outcome = wild_run
-    assert f"test_{name}" in outcome.failed, outcome.out
-    listed = [line for line in outcome.refusals if not line.startswith(" ") and f"test_{name}" in line]
-    assert listed, "\n".join(outcome.refusals)
-
-
-def test_no_test_of_the_wild_run_is_green(wild_run: tuple[SmallProject, Outcome]) -> None:
-    _, outcome = wild_run
-    assert outcome.code == pytest.ExitCode.TESTS_FAILED
-    assert "passed" not in outcome.counts
-
-
-@pytest.mark.parametrize("name", SWALLOWED)
-def test_a_swallowed_refusal_names_the_line(wild_run: tuple[SmallProject, Outcome], name: str) -> None:
-    _, outcome = wild_run
-    (first, *_) = [line for line in outcome.refusals if line.endswith((f"test_{name}", f"test_{name} (2 times)"))]
-    file = first.split(":")[0]
-    assert file in {"app.py", "test_wild.py"}
-
-
-def test_each_refusal_is_listed_once(wild_run: tuple[SmallProject, Outcome]) -> None:
-    _, outcome = wild_run
-    heads = [line for line in outcome.refusals if not line.startswith(" ")]
-    assert len(heads) == len(set(heads))
-    assert len(heads) == outcome.out.count("\n    Fix: ", outcome.out.index("= engineroom: the fence refused ="))
-
 
 # --- Outside of any test
 

@@ -171,6 +171,21 @@ def test_a_refusal_in_a_child_names_the_test_that_is_running_now(directory: Path
     assert child.record(error, target="shop.db", rule="none").test == ""
 
 
+def test_a_fork_of_an_earlier_test_does_not_tell_its_own_children_that_test(directory: Path) -> None:
+    ledger = Ledger(directory / FILE_NAME)
+    ledger.start_test("test_a.py::test_a")
+    ledger.expect_children()
+    pid = os.fork()
+    if not pid:
+        ledger.test = "test_a.py::test_earlier"
+        ledger.expect_children()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    error = FenceError("Refused.", why="because.", fix=["work on a copy"])
+    child = Ledger(directory / FILE_NAME, is_child=True)
+    assert child.record(error, target="shop.db", rule="none").test == "test_a.py::test_a"
+
+
 def test_the_run_inside_another_one_does_not_keep_its_test(directory: Path) -> None:
     outer = open_ledger(directory / FILE_NAME)
     outer.start_test("test_outer.py::test_outer")
@@ -219,3 +234,28 @@ def test_a_child_does_not_load_sqlalchemy_or_pydantic() -> None:
     code = "import sys; assert not {'sqlalchemy', 'pydantic', 'pytest', 'asyncio'} & sys.modules.keys()"
     environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     subprocess.run([sys.executable, "-c", code], env={**environ, "ENGINEROOM_ROLE": "controller"}, check=True)
+
+
+@pytest.mark.parametrize("option", ["-Werror", "-Xdev", "-I", "-E"])
+def test_a_child_starts_without_a_word(option: str, tmp_path: Path) -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    done = subprocess.run(
+        [sys.executable, option, "-c", "pass"],
+        env={**environ, "ENGINEROOM_ROLE": "controller"},
+        cwd=tmp_path, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_child_starts_where_its_directory_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    leave = "import os, subprocess, sys; os.chdir('gone'); os.rmdir('../gone')"
+    code = f"{leave}; subprocess.run([sys.executable, '-c', {LOADED!r}])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environ, "ENGINEROOM_ROLE": "controller"},
+        cwd=tmp_path, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "engineroom.testing.fence" in done.stdout.split()
+    assert done.stderr == ""

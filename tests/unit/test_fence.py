@@ -945,3 +945,17 @@ def test_a_file_that_cannot_be_read_may_be_a_database(tmp_path: Path, monkeypatc
     found = find_protected(shop, Terms(tmp_path))
     assert found is not None
     assert found.path == os.path.realpath(shop)
+
+
+def test_to_open_what_must_not_be_there_yet_fails_as_it_would_without_the_fence(raised: Path) -> None:
+    with pytest.raises(FileExistsError):
+        raised.open("xb")
+    assert active_ledger().refusals() == []
+
+
+@pytest.mark.parametrize(
+    "flags", [os.O_WRONLY, os.O_RDWR, os.O_RDONLY | os.O_TRUNC, os.O_RDWR | os.O_CREAT, os.O_APPEND | os.O_WRONLY]
+)
+def test_every_flag_that_may_write_is_refused(raised: Path, flags: int) -> None:
+    with pytest.raises(FenceError):
+        os.open(raised, flags)

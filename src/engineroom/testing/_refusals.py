@@ -19,9 +19,10 @@ from engineroom.testing.ledger import active_ledger
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from engineroom._verdict import Verdict
     from engineroom.testing._database_files import ProtectedDatabase, Terms
 
-__all__ = ["refuse", "refuse_file", "refuse_sqlite"]
+__all__ = ["refuse", "refuse_file", "refuse_program", "refuse_sqlite", "refuse_sqlite_program"]
 
 
 def refuse(what: str, *, why: str, fix: Sequence[str], target: str, rule: str = "none") -> FenceError:
@@ -81,6 +82,43 @@ def refuse_file(verb: str, protected: ProtectedDatabase, terms: Terms, *, path: 
         fix=[
             "work on a copy below tmp_path",
             f"use a database whose name {tell_test_names(terms)}",
+            _tell_how_to_allow(protected.path, terms),
+        ],
+        target=_show(protected.path),
+        rule=protected.verdict.rule,
+    )
+
+
+def refuse_program(name: str, target: str, verdict: Verdict, terms: Terms) -> FenceError:
+    """Make the error for a client that is started on a database of a server.
+
+    Args:
+        name: The client.
+        target: The database, without secrets, as ``fence_allow`` would name it.
+        verdict: Why it is not disposable.
+        terms: On which terms it was judged.
+    """
+    return refuse(
+        f"Refused to start {name} on {target}",
+        why=verdict.reason,
+        fix=[
+            f"start it on a database whose name {tell_test_names(terms)}",
+            "read the database with pg_dump or mysqldump, which are free",
+            f'if every test run may change it, say so in pyproject.toml: [tool.engineroom] fence_allow = ["{target}"]',
+        ],
+        target=target,
+        rule=verdict.rule,
+    )
+
+
+def refuse_sqlite_program(name: str, protected: ProtectedDatabase, terms: Terms) -> FenceError:
+    """Make the error for SQLite's shell that is started on a file."""
+    return refuse(
+        f"Refused to start {name} on {_show(protected.path)}",
+        why=protected.verdict.reason,
+        fix=[
+            f"open it for reading: {name} -readonly {_show(os.path.basename(protected.path))}",  # noqa: PTH119  # as above
+            f"start it on a copy below tmp_path, or on a database whose name {tell_test_names(terms)}",
             _tell_how_to_allow(protected.path, terms),
         ],
         target=_show(protected.path),

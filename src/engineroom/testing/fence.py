@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 OPEN_ARGUMENTS = 3  # path, mode and flags; somebody may raise an event of the same name
+NEW = os.O_CREAT | os.O_EXCL  # fails where there is something
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 
 
@@ -121,7 +122,7 @@ def _hook(event: str, args: tuple[Any, ...], handlers: Mapping[str, Any] = _hand
     """Look at an audit event. It is called for every one of the process, so the first line decides for most."""
     if event not in handlers:
         return
-    if event == "open" and not (len(args) == OPEN_ARGUMENTS and args[2] & WRITING):
+    if event == "open" and not (len(args) == OPEN_ARGUMENTS and args[2] & WRITING and args[2] & NEW != NEW):
         return
     current = _state.terms
     if current is None or _thread.is_judging or sys.is_finalizing():
@@ -183,8 +184,21 @@ def _on_rmtree(current: Terms, args: tuple[Any, ...]) -> None:
     _check_tree("remove", current, path, directory=directory)
 
 
-def _on_child(_: Terms, __: tuple[Any, ...]) -> None:
+def _on_fork(_: Terms, __: tuple[Any, ...]) -> None:
     active_ledger().expect_children()
+
+
+def _on_start(event: str) -> Callable[[Terms, tuple[Any, ...]], None]:
+    def judge(current: Terms, args: tuple[Any, ...]) -> None:
+        __tracebackhide__ = True
+        active_ledger().expect_children()
+        from engineroom.testing._clients import judge_start  # noqa: PLC0415  # most runs start nothing
+
+        refusal = judge_start(event, args, current)
+        if refusal is not None:
+            raise refusal
+
+    return judge
 
 
 def _check_file(verb: str, current: Terms, path: object, *, directory: int = -1, follow: bool = True) -> None:
@@ -244,9 +258,8 @@ _EVENTS: Mapping[str, Callable[[Terms, tuple[Any, ...]], None]] = {
     "os.remove": _on_remove,
     "os.rename": _on_rename,
     "shutil.rmtree": _on_rmtree,
-    **dict.fromkeys(
-        ("os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"), _on_child
-    ),
+    **dict.fromkeys(("os.fork", "os.forkpty"), _on_fork),
+    **{event: _on_start(event) for event in ("os.exec", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen")},
 }
 """The audit events that the fence looks at."""
 

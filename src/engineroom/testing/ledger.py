@@ -93,6 +93,7 @@ class Ledger:
         self.path = path
         self.is_child = is_child
         self.has_children = False
+        self._pid = os.getpid()
         self.test: str = ""
         self.alarm: Callable[[], object] = _nothing
         self._find_place: Callable[[], tuple[str, int]] = _nowhere
@@ -123,7 +124,7 @@ class Ledger:
     def expect_children(self) -> None:
         """Be told that another process is started: it may be refused something, in this test or in a later one."""
         self.alarm()
-        if not self.is_child:  # a child's children know the test from where it knows it
+        if not self.is_child and os.getpid() == self._pid:  # a fork, and a child, may know an earlier test
             self.has_children = True
             self._tell_test()
 
