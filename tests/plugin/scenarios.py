@@ -18,6 +18,7 @@ REFUSED, FREE, MISSED = "refused", "free", "not stopped"
 SQLITE = frozenset({"sqlite", "sqlite-wal"})
 SERVERS = frozenset({"postgresql", "mariadb"})
 ANY = SQLITE | SERVERS
+POSTGRESQL, MARIADB = frozenset({"postgresql"}), frozenset({"mariadb"})
 ONE = frozenset({"sqlite"})
 ONE_OF_EACH = ONE | SERVERS  # a process takes a while, and how it is started is no matter of databases
 
@@ -50,7 +51,7 @@ import asyncio, contextlib, importlib, mmap, multiprocessing, os, shlex, shutil,
 import threading, unittest
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
-import aiosqlite, dotenv, pytest
+import aiomysql, aiosqlite, asyncmy, asyncpg, dotenv, psycopg2, pytest
 from sqlalchemy import NullPool, QueuePool, create_engine, make_url
 import app, engineroom, models
 
@@ -97,6 +98,23 @@ async def in_a_task():
 
 async def open_by_aiosqlite():
     await aiosqlite.connect("shop.db")
+
+async def open_a_pool():
+    async with asyncpg.create_pool(app.PLAIN_URL):
+        pass
+
+async def open_by_asyncmy():
+    async with asyncmy.connect(**app.SETTINGS):
+        pass
+
+def execute(database, statement):
+    with contextlib.closing(app.connect(database)) as connection:
+        connection.cursor().execute(statement)
+
+def vacuum_into(target, tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE a (b)")
+        connection.execute(f"VACUUM INTO '{target}'")
 
 def make(path):
     with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -239,7 +257,43 @@ CONNECTIONS = (
     Scenario("an engine without a pool", "create_engine(models.URL, poolclass=NullPool).connect()"),
     Scenario("drop_all", "models.metadata.drop_all(models.engine)"),
     Scenario("drop_all of an asynchronous engine", "asyncio.run(models.drop_all_async())"),
-    Scenario("the driver itself", "app.connect()", REFUSED, SQLITE),
+    Scenario("the driver itself", "app.connect()"),
+    Scenario("another driver", "psycopg2.connect(app.PLAIN_URL)", REFUSED, POSTGRESQL),
+    Scenario("asyncpg", "asyncio.run(asyncpg.connect(app.PLAIN_URL))", REFUSED, POSTGRESQL),
+    Scenario("a pool of asyncpg", "asyncio.run(open_a_pool())", REFUSED, POSTGRESQL),
+    Scenario("aiomysql", "asyncio.run(aiomysql.connect(**app.SETTINGS))", REFUSED, MARIADB),
+    Scenario("asyncmy", "asyncio.run(open_by_asyncmy())", REFUSED, MARIADB),
+    Scenario(
+        "DROP DATABASE over a maintenance connection",
+        "execute('postgres', f'DROP DATABASE {app.NAME}')",
+        REFUSED,
+        POSTGRESQL,
+    ),
+    Scenario(
+        "DROP DATABASE over a connection without a database",
+        "execute(None, f'DROP DATABASE {app.NAME}')",
+        REFUSED,
+        MARIADB,
+    ),
+    Scenario("USE over a connection without a database", "execute(None, f'USE {app.NAME}')", REFUSED, MARIADB),
+    Scenario(
+        "a qualified name that is written to", "execute(None, f'DELETE FROM {app.NAME}.articles')", REFUSED, MARIADB
+    ),
+    Scenario("a qualified name that is read", "execute(None, f'SELECT * FROM {app.NAME}.articles')", FREE, MARIADB),
+    Scenario("looking after the server", "execute('postgres', 'SELECT 1')", FREE, POSTGRESQL),
+    Scenario(
+        "ATTACH over a connection in memory",
+        "sqlite3.connect(':memory:').execute(\"ATTACH 'shop.db' AS shop\")",
+        REFUSED,
+        SQLITE,
+    ),
+    Scenario("VACUUM INTO", "vacuum_into('shop.db', tmp_path)", REFUSED, SQLITE),
+    Scenario(
+        "the backup of another database into it",
+        "sqlite3.connect(':memory:').backup(sqlite3.connect('shop.db'))",
+        REFUSED,
+        SQLITE,
+    ),
     Scenario("sqlite3 with a URI", "sqlite3.connect('file:shop.db?mode=rw', uri=True)", REFUSED, SQLITE),
     Scenario("aiosqlite", "asyncio.run(open_by_aiosqlite())", REFUSED, SQLITE),
     Scenario(
@@ -388,87 +442,85 @@ PROGRAMS = (
         "psql",
         "subprocess.run(['psql', *app.WHERE, '-c', DELETE, app.NAME])",
         REFUSED,
-        frozenset({"postgresql"}),
+        POSTGRESQL,
         "psql",
     ),
     Scenario(
         "psql with a URI",
         "subprocess.run(['psql', app.PLAIN_URL, '-c', DELETE])",
         REFUSED,
-        frozenset({"postgresql"}),
+        POSTGRESQL,
         "psql",
     ),
     Scenario(
         "psql that finds the database in its environment",
         "subprocess.run(['psql', *app.WHERE, '-c', DELETE], env={**os.environ, 'PGDATABASE': app.NAME})",
         REFUSED,
-        frozenset({"postgresql"}),
+        POSTGRESQL,
         "psql",
     ),
     Scenario(
         "psql in a pipe",
         "os.system(f'echo \"{DELETE}\" | psql {shlex.join(app.WHERE)} {app.NAME}')",
         REFUSED,
-        frozenset({"postgresql"}),
+        POSTGRESQL,
         "psql",
     ),
     Scenario(
         "psql that drops the database from another one",
         "subprocess.run(['psql', *app.WHERE, 'postgres', '-c', f'DROP DATABASE {app.NAME}'])",
         REFUSED,
-        frozenset({"postgresql"}),
+        POSTGRESQL,
         "psql",
     ),
     Scenario(
         "psql that goes on to the database",
         "subprocess.run(['psql', *app.WHERE, 'postgres', '-c', f'\\\\c {app.NAME}', '-c', DELETE])",
         REFUSED,
-        frozenset({"postgresql"}),
+        POSTGRESQL,
         "psql",
     ),
-    Scenario(
-        "dropdb", "subprocess.run(['dropdb', *app.WHERE, app.NAME])", REFUSED, frozenset({"postgresql"}), "dropdb"
-    ),
+    Scenario("dropdb", "subprocess.run(['dropdb', *app.WHERE, app.NAME])", REFUSED, POSTGRESQL, "dropdb"),
     Scenario(
         "pgbench",
         "subprocess.run(['pgbench', *app.WHERE, '-i', app.NAME])",
         REFUSED,
-        frozenset({"postgresql"}),
+        POSTGRESQL,
         "pgbench",
     ),
     Scenario(
         "pg_dump",
         "subprocess.run(['pg_dump', *app.WHERE, app.NAME], check=True, stdout=-3)",
         FREE,
-        frozenset({"postgresql"}),
+        POSTGRESQL,
         "pg_dump",
     ),
     Scenario(
         "psql that looks after the server",
         "subprocess.run(['psql', *app.WHERE, 'postgres', '-c', 'SELECT 1'], check=True)",
         FREE,
-        frozenset({"postgresql"}),
+        POSTGRESQL,
         "psql",
     ),
     Scenario(
         "mysql",
         "subprocess.run(['mysql', *app.WHERE, '-e', DELETE, app.NAME])",
         REFUSED,
-        frozenset({"mariadb"}),
+        MARIADB,
         "mysql",
     ),
     Scenario(
         "mysql that uses the database",
         "subprocess.run(['mysql', *app.WHERE, '-e', f'USE {app.NAME}; {DELETE}'])",
         REFUSED,
-        frozenset({"mariadb"}),
+        MARIADB,
         "mysql",
     ),
     Scenario(
         "mysql that drops the database",
         "subprocess.run(['mysql', *app.WHERE, '-e', f'DROP DATABASE {app.NAME}'])",
         REFUSED,
-        frozenset({"mariadb"}),
+        MARIADB,
         "mysql",
     ),
     Scenario(
@@ -476,28 +528,28 @@ PROGRAMS = (
         "Path('my.cnf').write_text(f'[mysql]\\ndatabase={app.NAME}\\n')\n"
         "subprocess.run(['mysql', '--defaults-extra-file=my.cnf', *app.WHERE, '-e', DELETE])",
         REFUSED,
-        frozenset({"mariadb"}),
+        MARIADB,
         "mysql",
     ),
     Scenario(
         "mysqladmin drop",
         "subprocess.run(['mysqladmin', *app.WHERE, '-f', 'drop', app.NAME])",
         REFUSED,
-        frozenset({"mariadb"}),
+        MARIADB,
         "mysqladmin",
     ),
     Scenario(
         "mysqldump",
         "subprocess.run(['mysqldump', *app.WHERE, app.NAME], check=True, stdout=-3)",
         FREE,
-        frozenset({"mariadb"}),
+        MARIADB,
         "mysqldump",
     ),
     Scenario(
         "mysql that looks after the server",
         "subprocess.run(['mysql', *app.WHERE, '-e', 'SELECT 1'], check=True)",
         FREE,
-        frozenset({"mariadb"}),
+        MARIADB,
         "mysql",
     ),
     Scenario("rm", "subprocess.run(['rm', 'shop.db'])", MISSED, frozenset({"sqlite"})),

@@ -79,8 +79,8 @@ APP = """
 SQLITE_APP = """
     import sqlite3
 
-    def connect():
-        return sqlite3.connect("shop.db")
+    def connect(name="shop.db"):
+        return sqlite3.connect(name)
 
     def connect_from(directory):
         path = os.path.abspath("shop.db")
@@ -95,11 +95,12 @@ SERVER_APP = """
     WHERE = ["-h", {host!r}, {port_option!r}, {port!r}, {user_option!r}, {user!r}]
     PLAIN_URL = "postgresql://{user}@{host}:{port}/{name}"
     NAME_KEY = {key!r}
+    SETTINGS = dict(host={host!r}, port={port}, user={user!r}, password={password!r}, db=NAME)
     os.environ.setdefault({password_variable!r}, {password!r})
 
-    def connect():
-        from sqlalchemy import create_engine
-        return create_engine({url!r}).raw_connection()
+    def connect(name=NAME):
+        import {driver}
+        return {driver}.connect(host={host!r}, port={port}, user={user!r}, password={password!r}, {key}=name)
 
     def connect_from(directory):
         os.chdir(directory)
@@ -107,11 +108,11 @@ SERVER_APP = """
 """
 SERVERS: dict[str, dict[str, Any]] = {
     "postgresql": {
-        "key": "dbname", "usual_port": 5432, "port_option": "-p", "user_option": "-U",
+        "driver": "psycopg", "key": "dbname", "usual_port": 5432, "port_option": "-p", "user_option": "-U",
         "password_variable": "PGPASSWORD",
     },
     "mariadb": {
-        "key": "database", "usual_port": 3306, "port_option": "-P", "user_option": "-u",
+        "driver": "pymysql", "key": "database", "usual_port": 3306, "port_option": "-P", "user_option": "-u",
         "password_variable": "MYSQL_PWD",
     },
 }  # fmt: skip
@@ -170,7 +171,6 @@ def write_server_app(kind: str, text_of_url: str) -> str:
     url = make_url(text_of_url)
     return SERVER_APP.format(
         **SERVERS[kind],
-        url=text_of_url,
         name=url.database,
         host=url.host or "127.0.0.1",
         port=str(url.port or SERVERS[kind]["usual_port"]),

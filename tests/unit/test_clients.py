@@ -22,6 +22,9 @@ from engineroom.testing._programs import UNKNOWN, programs_of
 
 # The clients are stand-ins: nothing of this file starts one, so no server has to be there.
 REACHING = [
+    "mysql -e 'DELETE FROM shop.users'",
+    "mysql test_x -e 'UPDATE shop.users SET a = 1'",
+    "psql postgres -c 'DROP TABLE users'",
     "sqlite3 shop.db",
     "sqlite3 shop.db 'drop table a'",
     "sqlite3 -cmd .help shop.db",
@@ -85,6 +88,9 @@ REACHING = [
     "HOME=home mysql",
 ]
 FREE = [
+    "mysql -e 'SELECT * FROM shop.users'",
+    "mysql test_x -e 'INSERT INTO users SELECT * FROM shop.users'",
+    "psql postgres -c 'CREATE ROLE ada'",
     "sudo -u postgres psql -c 'CREATE DATABASE test_x'",
     "sudo --user=postgres psql",
     "su - postgres -c 'psql -l; psql -c \"CREATE DATABASE test_x\"'",

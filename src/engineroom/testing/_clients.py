@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from engineroom._address import Address
+    from engineroom._statements import Dialect
     from engineroom.errors import FenceError
     from engineroom.testing._database_files import Terms
     from engineroom.testing._options import Options
@@ -260,19 +261,22 @@ def _judge_server(program: Program, reached: Reached, terms: Terms, *, drops: bo
 
 
 def _judge_texts(program: Program, texts: list[str], reached: Reached, terms: Terms) -> FenceError | None:
-    """Judge what a client is told to execute by the databases that it names; its own one may be reached."""
-    from engineroom._statements import judge_text  # noqa: PLC0415  # it takes a while
+    """Judge what a client is told to execute by the databases that it writes to; its own one may be reached."""
+    from engineroom.testing._statement_fence import judge_statement  # noqa: PLC0415  # it takes a while
 
-    backend = reached.address.backend
+    address = reached.address
+    backend: Dialect = "postgresql" if address.backend == "postgresql" else "mysql"
+    settings = {"host": ",".join(address.hosts), **reached.settings}
     for text in texts:
-        switched = [next(filter(None, found)) for found in SWITCHES[backend].findall(text)]
-        losses = judge_text(text, "postgresql" if backend == "postgresql" else "mariadb")
-        targets = [(name, False) for name in switched if name != "-"]  # psql: the same one as before
-        for name, drops in (*targets, *((loss.database, True) for loss in losses if loss.database)):
-            other = Reached(replace(reached.address, database=name, switched=False), reached.settings)
-            refusal = _judge_server(program, other, terms, drops=drops)
-            if refusal is not None:
-                return refusal
+        for name in (next(filter(None, found)) for found in SWITCHES[backend].findall(text)):
+            if name != "-":  # psql: the same one as before
+                other = Reached(replace(address, database=name, switched=False), reached.settings)
+                refusal = _judge_server(program, other, terms)
+                if refusal is not None:
+                    return refusal
+        refusal = judge_statement(text, backend, address.database, terms, lambda: settings)
+        if refusal is not None:
+            return refusal
     return None
 
 
