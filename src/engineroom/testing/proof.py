@@ -77,7 +77,7 @@ class Proof:
     def __init__(self, directory: Path | None) -> None:
         """Watch nothing yet."""
         self._directory = directory
-        self.servers = ServerProof(directory)
+        self.servers: ServerProof = ServerProof(directory)
         self._before: dict[str, tuple[Status, bytes]] = {}
         self._seen: dict[str, Status] = {}
         self._changes: dict[str, list[str]] = {}
