@@ -92,7 +92,7 @@ class Ledger:
         """Start with an empty page; what other processes write from now on is read when it is asked for."""
         self.path = path
         self.is_child = is_child
-        self.has_children = False
+        self.has_children: bool = False
         self._pid = os.getpid()
         self.test: str = ""
         self.alarm: Callable[[], object] = _nothing
