@@ -18,7 +18,7 @@ from engineroom._guard import guard, guard_new, live
 from engineroom._loops import pool_per_loop
 from engineroom._plans import missing_driver
 from engineroom._schema.place import Place
-from engineroom._verdict import judge
+from engineroom._verdict import SERVER_BACKENDS, judge
 from engineroom.errors import UnsafeTestDatabaseError
 
 if TYPE_CHECKING:
@@ -65,8 +65,9 @@ def assemble(kind: Kind, plan: Plan, bind: str, options: Mapping[str, Any]) -> t
         if plan.in_memory:
             event.listen(inner, "connect", _relax_durability)
     watch_forks(inner)
-    if plan.in_memory and _lifecycle.is_test_process():
-        _prepare_schema(inner, bind, Place(plan.url, is_async=kind.is_async))
+    if _lifecycle.is_test_process() and not (_lifecycle.is_child_process() or fitted.brings_connections):
+        args = {} if plan.in_memory else fitted.options.get("connect_args") or {}
+        _prepare_schema(inner, bind, Place(plan.url, args, kind.is_async), plan)
     return engine, _tell(fitted.aside)
 
 
@@ -113,9 +114,11 @@ def _require_disposable(dbapi_connection: Any, engine: Engine) -> None:
         )
 
 
-def _prepare_schema(engine: Engine, bind: str, place: Place) -> None:
+def _prepare_schema(engine: Engine, bind: str, place: Place, plan: Plan) -> None:
+    """Have the database built, or at least made where it stands on a server, before its first connection."""
     configuration = _schema.configuration_of(_project.get_project(), bind)
-    if configuration.schema or configuration.seed:
+    is_configured = bool(configuration.schema or configuration.seed)
+    if place.backend in SERVER_BACKENDS or (plan.in_memory and is_configured):
         _schema.build_before_first_connection(engine, bind, place, configuration)
 
 

@@ -17,7 +17,7 @@ from engineroom import _test_process
 from engineroom._environment import Environment, Origin, OriginKind, parse_environment
 from engineroom._layers import read_file_layer, read_process_layer
 from engineroom._project import get_project
-from engineroom._test_process import is_test_process
+from engineroom._test_process import is_child_process, is_test_process
 from engineroom.errors import BootstrapTooLateError, ConfigurationError, EnvironmentChangedError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ __all__ = [
     "enter_test_process",
     "freeze",
     "frozen_by",
+    "is_child_process",
     "is_test_process",
     "is_under_pytest",
     "reset",

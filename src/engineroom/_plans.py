@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,15 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import NoSuchModuleError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from engineroom import _binds, _identity, _lifecycle, _memory, _project
-from engineroom._address import address_of, mask_url
-from engineroom._drivers import async_twin, sync_twin
+from engineroom import _binds, _identity, _lifecycle, _memory, _project, _run_files
+from engineroom._address import address_of, fit_name, mask_url
+from engineroom._drivers import DriverChoice, async_twin, sync_twin
 from engineroom._drivers.options import DRIVER_OPTIONS
 from engineroom._environment import Environment
 from engineroom._layers import read_layers
-from engineroom._verdict import judge
+from engineroom._memory import WORKER_VARIABLE
+from engineroom._schema.place import Place
+from engineroom._verdict import SERVER_BACKENDS, Facts, judge
 from engineroom.errors import MissingDependencyError, UnsafeTestDatabaseError
 
 if TYPE_CHECKING:
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from engineroom._binds import Resolution
-    from engineroom._drivers import DriverChoice
     from engineroom._layers import Layers
 
 __all__ = ["ASYNC", "SYNC", "History", "Kind", "Plan", "choose_kind", "missing_driver", "plan_engine"]
@@ -157,8 +159,31 @@ def plan_engine(kind: Kind, argument: URL | None, bind: str, options: Mapping[st
         # One database for all engines of the bind, also outside of a test run: see the module _memory.
         choice = _choose_driver(kind, _memory.memory_url(bind, number))
     connect_args = choice.merge(connect_args)
+    if not in_memory and choice.url.get_backend_name() in SERVER_BACKENDS:
+        place = _of_this_run(_of_this_worker(Place(choice.url, connect_args)))
+        choice, connect_args = DriverChoice(place.url), place.connect_args
     _refuse_without_plugin(choice.url, {} if in_memory else connect_args)
     return Plan(resolution, _hide_password(choice.url), connect_args, in_memory, asked, number, settings)
+
+
+def _of_this_worker(place: Place) -> Place:
+    """Return the database of this xdist worker: its part goes inside of a name that would be no test name else."""
+    project = _project.get_project()
+    worker = re.sub(r"\W", "_", os.environ.get(WORKER_VARIABLE, ""))
+    if not worker or _lifecycle.check_environment(project).environment is not Environment.TEST:
+        return place
+    head, test, tail = place.name.rpartition("test")
+    names = (f"{place.name}_{worker}", f"{head.removesuffix('_')}_{worker}_{test}{tail}")
+    for name in (fit_name(each, place.backend) for each in names):
+        if judge(Facts(place.backend, name), project.test_names).disposable:
+            return place.named(name)
+    return place
+
+
+def _of_this_run(place: Place) -> Place:
+    """Return the database that the run got which started this process; another run may hold the one of that name."""
+    name = _run_files.find_database(repr(place.key)) if _lifecycle.is_child_process() else None
+    return place if name is None else place.named(name)
 
 
 def choose_kind(bind: str, history: History) -> Kind:

@@ -21,11 +21,13 @@ __all__ = [
     "RUN_VARIABLE",
     "RunFiles",
     "add_run_directory",
+    "find_database",
     "is_below_temporary",
     "is_memory_file",
     "is_run_directory",
     "is_run_owned",
     "note_created",
+    "note_database",
     "reset",
     "start_run",
 ]
@@ -38,6 +40,7 @@ LOCK_NAME = "lock"
 MEMORY_PREFIX = "test_"
 LOG_NAME = "temporary-entries"
 PYTEST_PREFIX = "pytest-of-"  # pytest keeps the directories of its last runs side by side in pytest-of-USER
+DATABASES_NAME = "databases"
 
 
 class RunFiles:
@@ -235,6 +238,24 @@ def is_run_directory(path: Path) -> bool:
         )
     except (OSError, ValueError):
         return False
+
+
+def note_database(wanted: str, name: str) -> None:
+    """Write down for child processes which database of a server this run got instead of the one that was wanted."""
+    directory = _find_run_directory()
+    if directory is not None:
+        with (directory / DATABASES_NAME).open("a", encoding="ascii") as log:
+            log.write(json.dumps([wanted, name]) + "\n")
+
+
+def find_database(wanted: str) -> str | None:
+    """Return the database of a server that the run of this process got instead of the one that was wanted."""
+    directory = _find_run_directory()
+    try:
+        lines = (directory / DATABASES_NAME).read_bytes().splitlines() if directory else []
+    except OSError:
+        return None
+    return next((str(line[1]) for line in map(_parse, lines) if isinstance(line, list) and line[0] == wanted), None)
 
 
 def reset() -> None:

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["enter_test_process", "is_test_process", "mark_test_process", "reset"]
+__all__ = ["enter_test_process", "is_child_process", "is_test_process", "mark_test_process", "reset"]
 
 _marks: set[str] = set()
 
 
-def enter_test_process() -> None:
+def enter_test_process(*, is_child: bool = False) -> None:
     """Set the mark, then look whether something was made already; what is made from now on sees the mark.
+
+    Args:
+        is_child: Whether a test process started this one, and has built the databases.
 
     Raises:
         BootstrapTooLateError: Something was made from another environment already.
     """
     mark_test_process()
+    (_marks.add if is_child else _marks.discard)("child")
     lifecycle = sys.modules.get("engineroom._lifecycle")  # where it is not loaded, nothing was made
     if lifecycle is not None:
         lifecycle.enter_test_process()
@@ -33,6 +37,11 @@ def mark_test_process() -> None:
 def is_test_process() -> bool:
     """Tell whether the pytest plugin made this process a test process."""
     return "test process" in _marks
+
+
+def is_child_process() -> bool:
+    """Tell whether a test process started this one, which runs no tests itself."""
+    return "child" in _marks
 
 
 def reset() -> None:

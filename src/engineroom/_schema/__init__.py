@@ -18,8 +18,9 @@ from sqlalchemy import event
 from engineroom._binds import DEFAULT_BIND
 from engineroom._project import BindConfiguration
 from engineroom._schema.images import build_schema, ignore_kept_images
+from engineroom._schema.place import NAME_OPTIONS
 from engineroom._schema.sources import Source
-from engineroom.errors import InvalidSettingError, LifecycleError
+from engineroom.errors import EngineroomError, InvalidSettingError, LifecycleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,7 +56,10 @@ class Build:
 
     Attributes:
         failure: What the build failed with.
+        is_unreachable: Whether its server did not answer when it was asked last.
         connections: The connections that engines of this process have opened to the database.
+        engines: Those engines.
+        tell_checkout: Called with each connection that leaves its pool.
     """
 
     def __init__(self, bind: str, place: Place, configuration: BindConfiguration) -> None:
@@ -64,10 +68,19 @@ class Build:
         self.place = place
         self.configuration = configuration
         self.failure: BaseException | None = None
+        self.is_unreachable = False
         self.connections: WeakSet[ConnectionPoolEntry] = WeakSet()
+        self.engines: WeakSet[Engine] = WeakSet()
+        self.tell_checkout: Callable[[ConnectionPoolEntry], object] | None = None
+        self._wanted = place.name
         self._builders: WeakSet[threading.Thread] = WeakSet()
         self._is_done = threading.Event()
         self._mutex = threading.Lock()
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether there is anything that the database is built from."""
+        return bool(self.configuration.schema or self.configuration.seed)
 
     @property
     def is_done(self) -> bool:
@@ -98,6 +111,23 @@ class Build:
         if self.failure is not None:
             raise self._tell_failure() from self.failure
 
+    def rename(self, name: str) -> None:
+        """Take another database of the same server, since a run that is going on has this one."""
+        if name != self.place.name:
+            self.place = self.place.named(name)
+            for engine in self.engines:
+                self.adjust(engine)
+
+    def adjust(self, engine: Engine) -> None:
+        """Have an engine show which database it reaches."""
+        if self.place.name != self._wanted and engine.url.database == self._wanted:
+            engine.url = engine.url.set(database=self.place.name)
+
+    def name_in(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return what a driver is told, with the name of the database that is really this run's."""
+        changed = {key: self.place.name for key in NAME_OPTIONS if options.get(key) == self._wanted}
+        return options if self.place.name == self._wanted else {**options, **changed}
+
     def admit_child(self, child: threading.Thread) -> None:
         """Let a thread connect while the database is built, if one that builds it starts that thread."""
         if threading.current_thread() in self._builders:
@@ -107,15 +137,28 @@ class Build:
         __tracebackhide__ = True
         try:
             with self._building():
-                if all(prepare(self) for prepare in tuple(_preparers)):
+                if self._prepare():
                     self._apply_sources()
                 for notify in tuple(_listeners):
                     notify(self)
         except BaseException as error:
-            self.failure = error
+            if not self.is_unreachable:
+                self.failure = error
+                self._is_done.set()
             raise
-        finally:
-            self._is_done.set()
+        self._is_done.set()
+
+    def _prepare(self) -> bool:
+        """Have the database made ready; what a server that does not answer says is no failure of the build."""
+        __tracebackhide__ = True
+        self.is_unreachable = False
+        try:
+            return all(prepare(self) for prepare in tuple(_preparers))
+        except EngineroomError:
+            raise
+        except Exception:
+            self.is_unreachable = True
+            raise
 
     def rebuild(self) -> None:
         """Apply the schema and the seed once more, to a database that was emptied; connections pass meanwhile.
@@ -252,7 +295,11 @@ def build_before_first_connection(engine: Engine, bind: str, place: Place, confi
         The build, shared by all engines of the bind.
     """
     build = _builds.setdefault(place.key, Build(bind, place, configuration))
+    build.engines.add(engine)
+    build.adjust(engine)
     event.listen(engine, "connect", lambda _, record: build.connections.add(record))
+    if place.backend != "sqlite":
+        event.listen(engine, "checkout", lambda _, record, __: build.tell_checkout and build.tell_checkout(record))
     _connect_when_built(engine.dialect, build)
     if not build.is_done:
         # Earlier than the dialect: the schema may use this very engine, while a pool of one connection counts the one
@@ -268,6 +315,6 @@ def _connect_when_built(place: Any, build: Build) -> None:
     def connect_when_built(*arguments: Any, **options: Any) -> Any:
         __tracebackhide__ = True
         build.ensure()
-        return connect(*arguments, **options)
+        return connect(*arguments, **build.name_in(options))
 
     place.connect = connect_when_built

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from engineroom._drivers import DriverChoice
 
-__all__ = ["Place", "in_own_thread"]
+__all__ = ["NAME_OPTIONS", "Place", "in_own_thread"]
 
 NAME_OPTIONS = ("dbname", "database", "db")
 

@@ -50,6 +50,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     group.addoption(
         "--engineroom-rebuild", action="store_true", help="build the schema anew, whatever was kept of it between runs"
     )
+    group.addoption(
+        "--engineroom-keep", action="store_true", help="keep the test databases on servers when the run ends"
+    )
     config = pluginmanager.getplugin("pytestconfig")
     if not isinstance(config, pytest.Config) or _run_key in config.stash:
         return

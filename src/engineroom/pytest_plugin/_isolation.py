@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from engineroom._schema import Build
     from engineroom.testing.baseline import Baseline, Mark
+    from engineroom.testing.databases import Databases
 
 __all__ = ["Isolation", "isolate_tests"]
 
@@ -38,7 +39,7 @@ def isolate_tests(config: pytest.Config) -> None:
     """Restore the baseline of each database that has a schema after each test that wrote to it."""
     isolation = Isolation(config)
     config.pluginmanager.register(isolation, "engineroom-isolation")
-    config.add_cleanup(isolation.close)
+    config.add_cleanup(lambda: isolation.close(is_kept=bool(config.getoption("engineroom_keep", default=False))))
     when_imported("engineroom._schema", isolation.watch)
 
 
@@ -48,6 +49,7 @@ class Isolation:
     def __init__(self, config: pytest.Config) -> None:
         """Start without a database."""
         self._config = config
+        self._databases: Databases | None = None
         self._baselines: dict[Place, Baseline] = {}
         self._culprits: dict[Place, str] = {}
         self._has_run_a_test = False
@@ -119,6 +121,10 @@ class Isolation:
         """Take the baseline of each database that is built from now on."""
         if self._is_closed:
             return
+        from engineroom.testing.databases import Databases  # noqa: PLC0415  # it is not loaded before it is needed
+
+        self._databases = Databases()
+        schema.prepare_with(self._databases.prepare)
         schema.when_built(self.take)
         # The first conftest may connect while pytest still reads the command line.
         options = getattr(self._config, "known_args_namespace", self._config.option)
@@ -127,30 +133,40 @@ class Isolation:
 
     def take(self, build: Build) -> None:
         """Take the baseline of a database that was just built."""
-        from engineroom.testing.databases import open_baseline  # noqa: PLC0415  # it is not loaded before it is needed
+        if self._databases is not None and build.is_configured:
+            self._baselines[build.place.key] = self._databases.open_baseline(build)
 
-        self._baselines[build.place.key] = open_baseline(build)
+    def close(self, *, is_kept: bool = False) -> None:
+        """Bring all databases back to what was built, and close the connections of the baselines.
 
-    def close(self) -> None:
-        """Bring all databases back to what was built, and close the connections of the baselines."""
+        Args:
+            is_kept: Whether databases on servers stay.
+        """
         self._is_closed = True
         schema = sys.modules.get("engineroom._schema")
         if schema is not None:
             schema.forget_listener(self.take)
+            if self._databases is not None:
+                schema.forget_listener(self._databases.prepare)
         for baseline in self._baselines.values():
             baseline.close()
         self._baselines.clear()
+        if self._databases is not None:
+            self._databases.close(is_kept=is_kept)
 
     def _build(self, item: pytest.Item) -> None:
         """Build what has a schema and an engine, if nobody connected yet; the first failure ends the run."""
         __tracebackhide__ = True
         schema = sys.modules.get("engineroom._schema")
-        try:
-            for build in () if schema is None else schema.known_builds():
+        for build in () if schema is None else schema.known_builds():
+            if build.is_unreachable or not build.is_configured:
+                continue  # a test that connects is told; the others may well do without
+            try:
                 build.ensure()
-        except BaseException:
-            self._stop_if_not_built(item.session)
-            raise
+            except BaseException:
+                if not build.is_unreachable:
+                    self._stop_if_not_built(item.session)
+                    raise
 
     def _stop_if_not_built(self, session: pytest.Session) -> None:
         """Stop the run after this test: the others would fail for the same reason."""

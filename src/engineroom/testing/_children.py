@@ -69,7 +69,7 @@ def join_run() -> None:
     if fence.is_raised():
         return
     fence.resume_fence(Terms(os.sep))
-    _test_process.enter_test_process()
+    _test_process.enter_test_process(is_child=True)
     directory = Path(os.environ.get(_run_files.RUN_VARIABLE, ""))
     is_going_on = _run_files.is_run_directory(directory)
     open_child_ledger(directory / FILE_NAME if is_going_on else None)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from engineroom._schema import Build
     from engineroom.testing.baseline import Baseline
+    from engineroom.testing.databases import Databases
 
 __all__ = ["Run", "current_run", "isolate", "start_test_run"]
 
@@ -48,7 +49,8 @@ class Run:
         self._baselines: dict[object, Baseline] = {}
         self._owner: object = None
         self._threads: set[threading.Thread] = set()
-        when_imported("engineroom._schema", lambda schema: schema.when_built(self._take))
+        self._databases: Databases | None = None
+        when_imported("engineroom._schema", self._watch)
 
     @property
     def has_failed_to_build(self) -> bool:
@@ -69,7 +71,8 @@ class Run:
         """
         self.ledger.start_test(test)
         for build in _builds():
-            build.ensure()
+            if build.is_configured:
+                build.ensure()
         for baseline in self._baselines.values():
             if baseline.is_dirty and owner is not None and owner is not self._owner:
                 baseline.adopt(owner)
@@ -113,11 +116,19 @@ class Run:
             with contextlib.suppress(Exception):  # it is the end of the process
                 baseline.close()
         self._baselines.clear()
+        if self._databases is not None:
+            self._databases.close(is_kept=False)
+
+    def _watch(self, schema: Any) -> None:
+        from engineroom.testing.databases import Databases  # noqa: PLC0415  # it is not loaded before it is needed
+
+        self._databases = Databases()
+        schema.prepare_with(self._databases.prepare)
+        schema.when_built(self._take)
 
     def _take(self, build: Build) -> None:
-        from engineroom.testing.databases import open_baseline  # noqa: PLC0415  # it is not loaded before it is needed
-
-        self._baselines[build.place.key] = open_baseline(build)
+        if self._databases is not None and build.is_configured:
+            self._baselines[build.place.key] = self._databases.open_baseline(build)
 
 
 _runs: list[Run] = []

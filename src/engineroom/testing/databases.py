@@ -1,22 +1,123 @@
-"""Which module keeps the baseline of a test database: one for each database system.
+"""The test databases of a run: made and held before they are built, watched afterwards, dropped at the end.
 
-What the pytest plugin asks for, it asks here; the modules of the systems are loaded when a database of theirs is used.
+Each database system has a module of its own, which is loaded when a database of it is used.
 """
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engineroom._project import get_project
+from engineroom._run_files import note_database
+from engineroom._verdict import Facts, judge
+from engineroom.testing._keeper import Keeper
+from engineroom.testing._left_overs import note_caller
+from engineroom.testing._server_databases import LeftOver, Server, claim_database, ensure_database
+from engineroom.testing.server import ServerBaseline
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from engineroom._schema import Build
+    from engineroom._schema.place import Place
     from engineroom.testing.baseline import Baseline
 
-__all__ = ["open_baseline"]
+__all__ = ["Databases", "LeftOver", "drop_database", "list_left_over_databases"]
 
 
-def open_baseline(build: Build) -> Baseline:
-    """Take the baseline of a database that was just built."""
-    from engineroom.testing.sqlite import SQLiteBaseline  # noqa: PLC0415  # only what is used is loaded
+class Databases:
+    """The test databases that this process holds."""
 
-    return SQLiteBaseline(Path(build.place.name), build.connections)
+    def __init__(self) -> None:
+        """Hold none."""
+        self._keepers: dict[Build, Keeper] = {}
+
+    def prepare(self, build: Build) -> bool:
+        """Make sure that the database is there, empty and this run's own; return whether it has to be built.
+
+        Raises:
+            UnsafeTestDatabaseError: There is no database that this run may have.
+        """
+        __tracebackhide__ = True
+        server = _server_of(build.place)
+        if server is not None and not build.is_configured:
+            ensure_database(server, build.place)
+        elif server is not None:
+            build.tell_checkout = note_caller
+            self._keepers[build] = keeper = claim_database(server, build.place, _is_test_name(build.place))
+            if keeper.place.name != build.place.name:
+                note_database(repr(build.place.key), keeper.place.name)
+                build.rename(keeper.place.name)
+        return True
+
+    def open_baseline(self, build: Build) -> Baseline:
+        """Take the baseline of a database that was just built."""
+        server = _server_of(build.place)
+        if server is not None:
+            return ServerBaseline(server.rows(self._keepers[build]), build.rebuild, build.connections)
+        from engineroom.testing.sqlite import SQLiteBaseline  # noqa: PLC0415  # only what is used is loaded
+
+        return SQLiteBaseline(Path(build.place.name), build.connections)
+
+    def close(self, *, is_kept: bool) -> None:
+        """Let go of the databases, and drop those on servers, unless they are to be kept."""
+        for build, keeper in self._keepers.items():
+            with contextlib.suppress(Exception):  # the server may be gone, or the baseline have closed it
+                keeper.close()
+            if not is_kept:
+                with contextlib.suppress(Exception):  # what stays is recognised by the next run
+                    drop_database(build.place)
+        self._keepers.clear()
+
+
+def list_left_over_databases(place: Place) -> list[LeftOver]:
+    """Return the test databases on a place's server that engineroom made, whether a run holds them or not."""
+    server = _require_server(place)
+    keeper = Keeper(place.named(server.maintenance_names()[0]))
+    try:
+        return server.list_marked(keeper)
+    finally:
+        keeper.close()
+
+
+def drop_database(place: Place) -> bool:
+    """Drop a test database that engineroom made and no run holds; return whether it was dropped.
+
+    Args:
+        place: Where it stands.
+    """
+    server = _require_server(place)
+    keeper = Keeper(place.named(server.maintenance_names()[0]))
+    try:
+        known = {each.name: each.is_held for each in server.list_marked(keeper)}
+        if known.get(place.name, True) or not _is_test_name(place)(place.name):
+            return False
+        server.drop(keeper, place.name)
+    finally:
+        keeper.close()
+    return True
+
+
+def _is_test_name(place: Place) -> Callable[[str], bool]:
+    return lambda name: bool(judge(Facts(place.backend, name), get_project().test_names))
+
+
+def _require_server(place: Place) -> Server:
+    server = _server_of(place)
+    if server is None:
+        raise ValueError(f"{place.backend} is no server.")
+    return server
+
+
+def _server_of(place: Place) -> Server | None:
+    if place.backend == "postgresql":
+        from engineroom.testing._postgresql_server import PostgreSQLServer  # noqa: PLC0415  # as above
+
+        return PostgreSQLServer()
+    if place.backend == "mysql":
+        from engineroom.testing._mysql_server import MySQLServer  # noqa: PLC0415  # as above
+
+        return MySQLServer()
+    return None

@@ -1,0 +1,70 @@
+"""What a test left behind on a server: which connections hold a transaction open, and where they were taken.
+
+Each time a connection leaves its pool, the line of the user's code that asked for it is noted, so that the error in the
+guilty test can name it. Which sessions write, and how one is ended, is a question to the server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from engineroom.errors import LifecycleError
+from engineroom.testing._callers import find_caller
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+__all__ = ["describe_writers", "left_over", "note_caller", "session_of"]
+
+CALLER_KEY = "engineroom.caller"
+WAYS_TO_ASK = ("get_server_pid", "get_backend_pid", "thread_id")
+
+
+def note_caller(record: ConnectionPoolEntry) -> None:
+    """Note who takes a connection from its pool."""
+    record.info[CALLER_KEY] = find_caller()
+
+
+def session_of(record: ConnectionPoolEntry) -> int:
+    """Return the number of the server's session that serves a connection; 0 where that is not known."""
+    connection: Any = record.driver_connection
+    information = getattr(connection, "info", None)
+    with contextlib.suppress(Exception):  # closed meanwhile, by whatever driver
+        if isinstance(number := getattr(information, "backend_pid", None), int):
+            return number
+        for name in WAYS_TO_ASK:
+            ask = getattr(connection, name, None)
+            if ask is not None:
+                return int(ask())
+    return 0
+
+
+def describe_writers(writers: Mapping[int, str], connections: Collection[ConnectionPoolEntry]) -> str:
+    """Return what is known of the sessions that hold a transaction open, with the line that took the connection."""
+    callers = {session_of(record): record.info.get(CALLER_KEY) for record in list(connections)}
+    told = []
+    for number, statement in sorted(writers.items()):
+        caller = callers.get(number)
+        place = (
+            f"taken at {caller.file}:{caller.line}" if caller and caller.file else "not of an engine of this process"
+        )
+        told.append(f"session {number}, {place}" + (f", whose last statement was {statement!r}" if statement else ""))
+    return "; ".join(told) or "a session that is gone by now"
+
+
+def left_over(seconds: float, who: str) -> LifecycleError:
+    """Build the error for a transaction that did not end."""
+    return LifecycleError(
+        "A transaction that writes was still open when the test ended.",
+        why=(
+            f"the baseline could not be restored within {seconds:g} seconds, since a connection has neither committed, "
+            f"nor rolled back, nor been closed: {who}. Its session was ended."
+        ),
+        fix=[
+            "close the session in the test or the fixture: with session_maker() as session: ...",
+            "wait for the task or the thread that still writes before the test ends",
+        ],
+    )

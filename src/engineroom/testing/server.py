@@ -1,0 +1,320 @@
+"""The baseline of a test database on a server: layers of copied rows, and what is done about left-overs.
+
+Only the tables that somebody wrote to are brought back. Where objects were created, changed or dropped, what is new is
+dropped, and where that is not enough the schema is built once more. How a database system tells what was written, and
+brings it back, is the business of its :class:`Rows`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from engineroom.errors import LifecycleError
+from engineroom.testing._left_overs import describe_writers, left_over
+from engineroom.testing.baseline import SECONDS_FOR_LEFT_OVERS, let_go_of_garbage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+__all__ = ["OBJECTS", "BusyError", "Object", "Rows", "ServerBaseline"]
+
+OBJECTS = "objects"
+"""Stands among the names of written tables where an object was created, changed or dropped."""
+
+SECONDS_OF_THE_FIRST_TRY = 0.1
+SECONDS_BETWEEN_LOOKS = 0.02
+
+Counter = tuple[object, ...]
+
+
+class BusyError(Exception):
+    """Somebody holds a transaction open for longer than the server was told to wait."""
+
+
+class Object(NamedTuple):
+    """A table, a column, a function, ...: its definition, and what removes it where that is simple."""
+
+    definition: str
+    removal: str | None
+
+
+class Rows(Protocol):
+    """What one database system does for the baseline. Names are those of tables; copies have names of their own."""
+
+    def install(self) -> None:
+        """Begin to watch, after the schema was built or objects were added."""
+
+    def tables(self) -> list[str]:
+        """Return the names of all tables that persist."""
+
+    def objects(self) -> dict[str, Object]:
+        """Return everything that the database holds besides rows."""
+
+    def written(self) -> set[str]:
+        """Return what was written since it was forgotten or restored last: tables, counters, :data:`OBJECTS`."""
+
+    def restore(self, *, is_locking: bool) -> set[str]:
+        """Bring back the rows of what was written, and return what it was; nothing where it holds :data:`OBJECTS`."""
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Take what was written to be the baseline."""
+
+    def note(self, names: Iterable[str]) -> None:
+        """Have these restored the next time, as if somebody had written to them."""
+
+    def copy(self, names: Iterable[str]) -> dict[str, str | None]:
+        """Copy the rows of tables; None stands for none."""
+
+    def merge(self, name: str, onto: str | None, old: str | None, new: str | None) -> str | None:
+        """Return a copy with the changes that led from an old copy of a table to a new one."""
+
+    def discard(self, copies: Iterable[str | None]) -> None:
+        """Drop copies."""
+
+    def counters(self) -> dict[str, Counter]:
+        """Return the state of each sequence."""
+
+    def publish(self, copies: Mapping[str, str | None], counters: Mapping[str, Counter]) -> None:
+        """Take these to be what is brought back."""
+
+    def writers(self) -> dict[int, str]:
+        """Return the sessions in a transaction that writes, and the last statement of each."""
+
+    def wait_at_most(self, seconds: float) -> None:
+        """Set how long a statement of the keeper waits for others."""
+
+    def end(self, session: int) -> None:
+        """End a session."""
+
+    def remove(self, objects: Iterable[Object]) -> None:
+        """Drop these objects."""
+
+    def clear(self) -> None:
+        """Drop everything."""
+
+    def close(self) -> None:
+        """Let go of the database."""
+
+
+@dataclass
+class _Layer:
+    """What an owner wrote: the copies of the tables and the counters that it changed, and the objects if it did."""
+
+    owner: object
+    copies: dict[str, str | None] = field(default_factory=dict)
+    counters: dict[str, Counter] = field(default_factory=dict)
+    objects: dict[str, Object] | None = None
+
+
+@dataclass
+class _Mark:
+    """A point in time at which a layer begins: what had been written by then, and how it looked."""
+
+    rows: Rows | None = None
+    copies: dict[str, str | None] = field(default_factory=dict)
+
+    def discard(self) -> None:
+        """Drop the copies."""
+        if self.rows is not None:
+            self.rows.discard(self.copies.values())
+
+
+class ServerBaseline:
+    """The layers of one database on a server.
+
+    Args:
+        rows: How the database system does it.
+        rebuild: Applies the schema and the seed once more.
+        connections: The connections that engines of this process have opened to it.
+    """
+
+    def __init__(
+        self, rows: Rows, rebuild: Callable[[], None], connections: Collection[ConnectionPoolEntry] = ()
+    ) -> None:
+        """Take the present state as the lowest layer."""
+        self._rows = rows
+        self._rebuild = rebuild
+        self._connections = connections
+        self._kept: dict[int, object] = {}  # sessions of fixtures of a wider scope, whose transactions stay open
+        self._has_lost_objects = False
+        self._layers: list[_Layer] = [self._take_lowest()]
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether anybody wrote since the baseline was taken or restored last."""
+        return self._has_lost_objects or bool(self._rows.written())
+
+    @property
+    def is_left_open(self) -> bool:
+        """Whether a transaction that writes is open, other than one of a fixture of a wider scope."""
+        return bool(self._find_guilty())
+
+    def mark(self) -> _Mark:
+        """Note where a layer begins."""
+        written = self._rows.written() - {OBJECTS}
+        return _Mark(self._rows, self._rows.copy(written & set(self._rows.tables()))) if written else _Mark()
+
+    def push(self, owner: object, since: _Mark) -> None:
+        """Take what was written since a mark into the baseline, until its owner is popped."""
+        self._kept.update(dict.fromkeys(self._rows.writers(), owner))
+        written = self._rows.written()
+        if not written:
+            return
+        layer = _Layer(owner)
+        if OBJECTS in written:
+            self._rows.install()
+            layer.objects = self._rows.objects()
+            written = set(self._rows.tables())
+        layer.copies = self._rows.copy(written & set(self._rows.tables()))
+        for name, old in since.copies.items():
+            new = layer.copies.get(name)
+            layer.copies[name] = self._rows.merge(name, self._copies().get(name), old, new)
+            self._rows.discard([new])
+        known = self._counters()
+        layer.counters = {name: value for name, value in self._rows.counters().items() if known.get(name) != value}
+        since.discard()
+        self._layers.append(layer)
+        self._rows.publish(layer.copies, layer.counters)
+        self._rows.forget(written | {OBJECTS})
+        self._rows.note(since.copies)
+
+    def adopt(self, owner: object) -> None:
+        """Take the present state into the baseline, until its owner is popped."""
+        self.push(owner, _Mark())
+
+    def pop(self, owner: object) -> None:
+        """Let go of what an owner wrote; the layers above it stay."""
+        self._kept = {session: kept for session, kept in self._kept.items() if kept is not owner}
+        for index in range(len(self._layers) - 1, 0, -1):
+            if self._layers[index].owner is owner:
+                self._remove(index)
+
+    def undo(self) -> None:
+        """Restore, if anybody wrote."""
+        __tracebackhide__ = True
+        self.restore()
+
+    def restore(self, *, seconds: float = SECONDS_FOR_LEFT_OVERS) -> None:
+        """Bring the baseline back.
+
+        Args:
+            seconds: How long a transaction that writes may take to end.
+
+        Raises:
+            LifecycleError: A connection held a transaction open that writes, and was ended.
+        """
+        __tracebackhide__ = True
+        try:
+            self._bring_back(SECONDS_OF_THE_FIRST_TRY)
+        except BusyError:
+            let_go_of_garbage()
+        else:
+            return
+        try:
+            self._bring_back(seconds)
+        except BusyError:
+            problem = self._end_the_guilty(seconds)
+        else:
+            return
+        self._bring_back(SECONDS_FOR_LEFT_OVERS)
+        raise problem
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._rows.close()
+
+    def _take_lowest(self) -> _Layer:
+        self._rows.install()
+        names = self._rows.tables()
+        layer = _Layer(None, self._rows.copy(names), self._rows.counters(), self._rows.objects())
+        self._rows.publish(layer.copies, layer.counters)
+        self._rows.forget([*names, OBJECTS])
+        return layer
+
+    def _copies(self) -> dict[str, str | None]:
+        return {name: copy for layer in self._layers for name, copy in layer.copies.items()}
+
+    def _counters(self) -> dict[str, Counter]:
+        return {name: value for layer in self._layers for name, value in layer.counters.items()}
+
+    def _objects(self) -> dict[str, Object]:
+        return next(layer.objects for layer in reversed(self._layers) if layer.objects is not None)
+
+    def _remove(self, index: int) -> None:
+        """Take a layer out, and make those above it anew without its changes."""
+        removed = self._layers.pop(index)
+        below = {name: copy for layer in self._layers[:index] for name, copy in layer.copies.items()}
+        for name, old in removed.copies.items():
+            onto, before = below.get(name), old
+            for layer in self._layers[index:]:
+                if name in layer.copies:
+                    new = layer.copies[name]
+                    layer.copies[name] = onto = self._rows.merge(name, onto, before, new)
+                    before = new
+        self._has_lost_objects = self._has_lost_objects or removed.objects is not None
+        copies, counters = self._copies(), self._counters()
+        self._rows.publish(
+            {name: copies[name] for name in removed.copies if name in copies},
+            {name: counters[name] for name in removed.counters if name in counters},
+        )
+        self._rows.note([*removed.copies, *removed.counters])
+
+    def _bring_back(self, seconds: float) -> None:
+        self._rows.wait_at_most(seconds)
+        written = self._rows.restore(is_locking=not self._kept)
+        if self._has_lost_objects or OBJECTS in written:
+            self._bring_back_objects(seconds)
+
+    def _bring_back_objects(self, seconds: float) -> None:
+        self._wait_for_writers(seconds)
+        wanted, found = self._objects(), self._rows.objects()
+        new = [found[key] for key in found if key not in wanted]
+        if all(found.get(key) == value for key, value in wanted.items()) and new:
+            self._rows.remove(new)
+            found = self._rows.objects()
+        if found != wanted:
+            self._build_anew()
+        self._has_lost_objects = False
+        self._rows.forget([OBJECTS])
+        self._rows.note([*self._copies(), *self._counters()])
+        self._rows.restore(is_locking=not self._kept)
+
+    def _build_anew(self) -> None:
+        if any(layer.objects is not None for layer in self._layers[1:]):
+            raise _tell_lost_layer()
+        self._rows.clear()
+        self._rebuild()
+        self._layers[0] = self._take_lowest()
+        self._rows.publish(self._copies(), self._counters())
+        for record in list(self._connections):
+            record.invalidate(soft=True)  # what a driver remembers of statements and types is of the old tables
+
+    def _wait_for_writers(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self._find_guilty():
+            if time.monotonic() > deadline:
+                raise BusyError
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def _find_guilty(self) -> dict[int, str]:
+        return {session: text for session, text in self._rows.writers().items() if session not in self._kept}
+
+    def _end_the_guilty(self, seconds: float) -> LifecycleError:
+        guilty = self._find_guilty() or self._rows.writers()
+        problem = left_over(seconds, describe_writers(guilty, self._connections))
+        for session in guilty:
+            self._rows.end(session)
+        return problem
+
+
+def _tell_lost_layer() -> LifecycleError:
+    return LifecycleError(
+        "The test database cannot be brought back to the state that this test started from.",
+        why="a fixture of a wider scope created, changed or dropped tables, and then a test changed or dropped what "
+        "was there before; the schema can be built once more, but the fixture is not set up again.",
+        fix=["let the fixture have the scope of one test", "let the schema in [tool.engineroom] make those tables"],
+    )
