@@ -65,7 +65,8 @@ def companion_of(name: str) -> str:
         >>> companion_of("test_shop")
         'test_shop__engineroom'
     """
-    return fit_name(f"{name}__engineroom", "mysql")
+    # It must be a test name too, whether those begin with the word or end with it.
+    return fit_name(f"{name}__engineroom" if name.startswith("test") else f"engineroom__{name}", "mysql")
 
 
 def _stats(database: str) -> str:
