@@ -342,3 +342,25 @@ def test_what_starts_with_pytest_loads_nothing_that_takes_long(name: str) -> Non
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_whoever_came_in_front_meanwhile_does_not_hide_an_arrival(tmp_path: Path) -> None:
+    class FirstFinder(MetaPathFinder):
+        """Finds the module by itself, as pytest's finder does for the modules of plugins."""
+
+        def find_spec(self, fullname: str, *_: object) -> ModuleSpec | None:
+            return (
+                importlib.util.spec_from_file_location(fullname, tmp_path / f"{NAME}.py") if fullname == NAME else None
+            )
+
+    (tmp_path / f"{NAME}.py").write_text("first = 1")
+    visits, first = Visits(), FirstFinder()
+    when_imported("engineroom_never", visits)
+    sys.meta_path.insert(0, first)
+    try:
+        when_imported(NAME, visits)
+        importlib.import_module(NAME)
+    finally:
+        sys.meta_path.remove(first)
+        _arrivals.reset()
+    assert [visit["name"] for visit in visits.seen] == [NAME]

@@ -39,7 +39,10 @@ def when_imported(name: str, callback: Callable[[ModuleType], object]) -> None:
         module = sys.modules.get(name)
         if module is None or _is_being_imported(module):
             _callbacks.setdefault(name, []).append(callback)
-            if _finder not in sys.meta_path:
+            if sys.meta_path[:1] != [_finder]:
+                # Pytest puts its finder, which finds the modules of plugins by itself, in front of what was there.
+                if _finder in sys.meta_path:
+                    sys.meta_path.remove(_finder)
                 sys.meta_path.insert(0, _finder)
             return
     callback(module)
