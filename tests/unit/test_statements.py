@@ -844,7 +844,8 @@ def test_what_stands_before_a_block_is_read_once() -> None:
         "x: LOOP IF 1 THEN LEAVE x; END IF; TRUNCATE b; END LOOP",
         "REPEAT IF 1 THEN SET @a = 1; END IF; TRUNCATE b; UNTIL 1 END REPEAT",
         "WHILE 1 DO IF 1 THEN SET @a = 1; END IF; TRUNCATE b; END WHILE",
-        "BEGIN WHILE 1 DO IF 1 THEN SET @a = 1; END IF; TRUNCATE b; END WHILE; END",
+        "BEGIN WHILE 1 DO IF 1 THEN SET @a = 1; END IF; TRUNCATE b; END WHILE; TRUNCATE c; END",
+        "BEGIN SELECT 1 AS begin FROM t; TRUNCATE b; END",
         "FOR i IN 1..2 DO IF 1 THEN SET @a = 1; END IF; TRUNCATE b; END FOR",
     ],
 )
