@@ -25,7 +25,7 @@ from engineroom.pytest_plugin._isolation import isolate_tests  # noqa: E402
 from engineroom.pytest_plugin._report import application_files, bind_lines, header_lines, refusal_lines  # noqa: E402
 from engineroom.pytest_plugin._switch import Run, end_run, free_temporary, start_run, watch_servers  # noqa: E402
 from engineroom.pytest_plugin._watching import watch_tests  # noqa: E402
-from engineroom.testing import fence, server_proof  # noqa: E402
+from engineroom.testing import fence  # noqa: E402
 
 if TYPE_CHECKING:
     from engineroom.testing.proof import Verification
@@ -37,6 +37,9 @@ NAME = "engineroom"
 MARKER = (
     'engineroom(isolation="none"): leave what this test commits, instead of restoring the state before it (engineroom)'
 )
+SYNC_DRIVERS = frozenset({"psycopg", "psycopg2", "pymysql"})
+"""The drivers that can tell what a server counts, once a suite has loaded one of them."""
+
 GREEN = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 _run_key = pytest.StashKey[Run]()
@@ -108,7 +111,7 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Read the counters of the development databases on servers, if a driver has been imported that can."""
     run = session.config.stash.get(_run_key, None)
-    if run is not None and not server_proof.DRIVERS.isdisjoint(sys.modules):
+    if run is not None and not SYNC_DRIVERS.isdisjoint(sys.modules):
         watch_servers(run)
 
 
@@ -119,7 +122,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if run is None:
         return
     run.proof.look()
-    run.proof.servers.read()
+    if run.proof.has_servers():
+        run.proof.servers.read()
     if run.is_worker:
         return
     session.config.stash[_session_key] = session
@@ -145,7 +149,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(line, yellow=True)
     verifications: list[Verification | ServerVerification] = [
         *run.proof.verify(config.rootpath),
-        *run.proof.servers.verify(),
+        *(run.proof.servers.verify() if run.proof.has_servers() else []),
     ]
     for verification in verifications:
         if not verification.is_unchanged:

@@ -13,19 +13,21 @@ import os
 import re
 import time
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from engineroom.errors import EngineroomError
-from engineroom.testing.server_proof import READINGS_FILE, ServerProof
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from engineroom._project import Project
+    from engineroom.testing.server_proof import ServerProof
 
 __all__ = ["Proof", "Verification", "find_development_databases", "find_development_urls"]
 
+READINGS_FILE = "server-counters.jsonl"
 DEFAULT_FILE = "development.db"
 WATCHED_FILE = "development-databases.json"
 CHANGES_FILE = "development-changes.jsonl"
@@ -77,7 +79,6 @@ class Proof:
     def __init__(self, directory: Path | None) -> None:
         """Watch nothing yet."""
         self._directory = directory
-        self.servers: ServerProof = ServerProof(directory)
         self._before: dict[str, tuple[Status, bytes]] = {}
         self._seen: dict[str, Status] = {}
         self._changes: dict[str, list[str]] = {}
@@ -143,6 +144,19 @@ class Proof:
             tests = tuple(dict.fromkeys(self._changes.get(path, ())))
             verifications.append(Verification(_shorten(path, root), is_unchanged, tests))
         return verifications
+
+    @cached_property
+    def servers(self) -> ServerProof:
+        """What servers count; most runs never ask."""
+        from engineroom.testing.server_proof import ServerProof  # noqa: PLC0415
+
+        return ServerProof(self._directory and self._directory / READINGS_FILE)
+
+    def has_servers(self) -> bool:
+        """Tell whether a process of this run read what servers count."""
+        if "servers" in vars(self):
+            return True
+        return self._directory is not None and (self._directory / READINGS_FILE).exists()
 
     def _note(self, path: str) -> None:
         self._changes.setdefault(path, []).extend(self._ran)

@@ -18,12 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-__all__ = ["DRIVERS", "READINGS_FILE", "ServerProof", "ServerVerification"]
+__all__ = ["ServerProof", "ServerVerification"]
 
-DRIVERS = frozenset({"psycopg", "psycopg2", "pymysql"})
-"""The drivers that it asks by, once a suite has loaded one of them."""
-
-READINGS_FILE = "server-counters.jsonl"
 SECONDS = 1
 SERVER_URL = re.compile(r"(?P<backend>postgres(?:ql)?|mysql|mariadb)(?:\+\w+)?://", re.IGNORECASE)
 QUESTIONS = {
@@ -59,12 +55,12 @@ class ServerProof:
     """Reads the counters of the development databases of one run.
 
     Args:
-        directory: The run's directory, which workers share; None keeps everything in this process.
+        path: The file that the workers of the run share; None keeps everything in this process.
     """
 
-    def __init__(self, directory: Path | None) -> None:
+    def __init__(self, path: Path | None) -> None:
         """Watch nothing yet."""
-        self._directory = directory
+        self._path = path
         self._urls: list[str] = []
         self._readings: list[tuple[str, str]] = []
 
@@ -98,14 +94,14 @@ class ServerProof:
 
     def _note(self, target: str, counters: str) -> None:
         self._readings.append((target, counters))
-        if self._directory is not None:
-            with contextlib.suppress(OSError), (self._directory / READINGS_FILE).open("a") as file:
+        if self._path is not None:
+            with contextlib.suppress(OSError), self._path.open("a") as file:
                 file.write(json.dumps([target, counters]) + "\n")
 
     def _all_readings(self) -> list[tuple[str, str]]:
-        if self._directory is not None:
+        if self._path is not None:
             with contextlib.suppress(OSError, ValueError):
-                lines = (self._directory / READINGS_FILE).read_text().splitlines()
+                lines = self._path.read_text().splitlines()
                 return [(target, counters) for target, counters in map(json.loads, lines)]
         return self._readings
 
