@@ -5,6 +5,8 @@ Here an engine gets everything that engineroom adds to SQLAlchemy's. Chooses not
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, event
@@ -118,8 +120,19 @@ def _prepare_schema(engine: Engine, bind: str, place: Place, plan: Plan) -> None
     """Have the database built, or at least made where it stands on a server, before its first connection."""
     configuration = _schema.configuration_of(_project.get_project(), bind)
     is_configured = bool(configuration.schema or configuration.seed)
-    if place.backend in SERVER_BACKENDS or (plan.in_memory and is_configured):
-        _schema.build_before_first_connection(engine, bind, place, configuration)
+    if place.backend == "sqlite" and not plan.in_memory and is_configured and _is_plain_file(place):
+        # SQLAlchemy settles the path when it makes the engine; a test may change the directory afterwards.
+        place = replace(place, url=place.url.set(database=os.path.abspath(place.name)))  # noqa: PTH100  # links stay
+        event.listen(engine, "connect", _relax_durability)
+    elif place.backend not in SERVER_BACKENDS and not (plan.in_memory and is_configured):
+        return
+    _schema.build_before_first_connection(engine, bind, place, configuration)
+
+
+def _is_plain_file(place: Place) -> bool:
+    """Tell whether a database of SQLite is named by its path alone, and not by a URI with words of its own."""
+    is_uri = place.url.database is None or place.url.database.startswith("file:") or "uri" in place.connect_args
+    return not (is_uri or place.url.query)
 
 
 def _tell(aside: list[str]) -> tuple[str, ...]:

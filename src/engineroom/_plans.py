@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine
@@ -23,6 +25,7 @@ from engineroom._drivers.options import DRIVER_OPTIONS
 from engineroom._environment import Environment
 from engineroom._layers import read_layers
 from engineroom._memory import WORKER_VARIABLE
+from engineroom._schema import configuration_of
 from engineroom._schema.place import Place
 from engineroom._verdict import SERVER_BACKENDS, Facts, judge
 from engineroom.errors import MissingDependencyError, UnsafeTestDatabaseError
@@ -162,6 +165,8 @@ def plan_engine(kind: Kind, argument: URL | None, bind: str, options: Mapping[st
     if not in_memory and choice.url.get_backend_name() in SERVER_BACKENDS:
         place = _of_this_run(_of_this_worker(Place(choice.url, connect_args)))
         choice, connect_args = DriverChoice(place.url), place.connect_args
+    if not in_memory and _schema_is_built(bind) and choice.url.get_backend_name() == "sqlite":
+        choice = replace(choice, url=_file_of_this_worker(choice.url))
     _refuse_without_plugin(choice.url, {} if in_memory else connect_args)
     return Plan(resolution, _hide_password(choice.url), connect_args, in_memory, asked, number, settings)
 
@@ -184,6 +189,23 @@ def _of_this_run(place: Place) -> Place:
     """Return the database that the run got which started this process; another run may hold the one of that name."""
     name = _run_files.find_database(repr(place.key)) if _lifecycle.is_child_process() else None
     return place if name is None else place.named(name)
+
+
+def _schema_is_built(bind: str) -> bool:
+    configuration = configuration_of(_project.get_project(), bind)
+    return _lifecycle.is_test_process() and bool(configuration.schema or configuration.seed)
+
+
+def _file_of_this_worker(url: URL) -> URL:
+    """Return the URL of this xdist worker's file: its part goes where the name stays one of a test database."""
+    worker = re.sub(r"\W", "_", os.environ.get(WORKER_VARIABLE, ""))
+    if not worker or not url.database or url.database.startswith("file:"):
+        return url
+    path = Path(url.database)
+    names = (f"{path.stem}_{worker}{path.suffix}", f"{worker}_{path.name}")
+    patterns = _project.get_project().test_names
+    fitting = [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    return url.set(database=str(path.with_name([*fitting, names[0]][0])))
 
 
 def choose_kind(bind: str, history: History) -> Kind:

@@ -298,8 +298,7 @@ def build_before_first_connection(engine: Engine, bind: str, place: Place, confi
     build.engines.add(engine)
     build.adjust(engine)
     event.listen(engine, "connect", lambda _, record: build.connections.add(record))
-    if place.backend != "sqlite":
-        event.listen(engine, "checkout", lambda _, record, __: build.tell_checkout and build.tell_checkout(record))
+    event.listen(engine, "checkout", lambda _, record, __: build.tell_checkout and build.tell_checkout(record))
     _connect_when_built(engine.dialect, build)
     if not build.is_done:
         # Earlier than the dialect: the schema may use this very engine, while a pool of one connection counts the one

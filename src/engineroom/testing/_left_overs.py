@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.pool import ConnectionPoolEntry
 
-__all__ = ["describe_writers", "left_over", "note_caller", "session_of"]
+__all__ = ["describe_taken", "describe_writers", "left_over", "note_caller", "session_of"]
 
 CALLER_KEY = "engineroom.caller"
 WAYS_TO_ASK = ("get_server_pid", "get_backend_pid", "thread_id")
@@ -53,6 +53,17 @@ def describe_writers(writers: Mapping[int, str], connections: Collection[Connect
         )
         told.append(f"session {number}, {place}" + (f", whose last statement was {statement!r}" if statement else ""))
     return "; ".join(told) or "a session that is gone by now"
+
+
+def describe_taken(records: Collection[ConnectionPoolEntry]) -> str:
+    """Return the lines that took the connections whose transaction is open; empty where none is known."""
+    places = set()
+    for record in records:
+        caller = record.info.get(CALLER_KEY)
+        with contextlib.suppress(ValueError):  # aiosqlite's word for a connection that was closed
+            if caller and caller.file and getattr(record.driver_connection, "in_transaction", False):
+                places.add(f"{caller.file}:{caller.line}")
+    return ", ".join(sorted(places))
 
 
 def left_over(seconds: float, who: str) -> LifecycleError:

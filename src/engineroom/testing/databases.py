@@ -6,11 +6,12 @@ Each database system has a module of its own, which is loaded when a database of
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engineroom._project import get_project
-from engineroom._run_files import note_database
+from engineroom._run_files import is_memory_file, note_database
 from engineroom._verdict import Facts, judge
 from engineroom.testing._keeper import Keeper
 from engineroom.testing._left_overs import note_caller
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from engineroom._schema import Build
     from engineroom._schema.place import Place
+    from engineroom.testing._sqlite_files import HeldFile
     from engineroom.testing.baseline import Baseline
 
 __all__ = ["Databases", "LeftOver", "drop_database", "list_left_over_databases"]
@@ -33,6 +35,7 @@ class Databases:
     def __init__(self) -> None:
         """Hold none."""
         self._keepers: dict[Build, Keeper] = {}
+        self._files: dict[Build, HeldFile] = {}
 
     def prepare(self, build: Build) -> bool:
         """Make sure that the database is there, empty and this run's own; return whether it has to be built.
@@ -50,6 +53,12 @@ class Databases:
             if keeper.place.name != build.place.name:
                 note_database(repr(build.place.key), keeper.place.name)
                 build.rename(keeper.place.name)
+        elif build.is_configured:
+            build.tell_checkout = note_caller
+            if not is_memory_file(os.path.realpath(build.place.name)):
+                from engineroom.testing._sqlite_files import HeldFile  # noqa: PLC0415  # only what is used is loaded
+
+                self._files[build] = HeldFile(Path(build.place.name))
         return True
 
     def open_baseline(self, build: Build) -> Baseline:
@@ -57,8 +66,10 @@ class Databases:
         server = _server_of(build.place)
         if server is not None:
             return ServerBaseline(server.rows(self._keepers[build]), build.rebuild, build.connections)
-        from engineroom.testing.sqlite import SQLiteBaseline  # noqa: PLC0415  # only what is used is loaded
+        from engineroom.testing.sqlite import SQLiteBaseline  # noqa: PLC0415  # as above
 
+        if build in self._files:
+            self._files[build].mark()
         return SQLiteBaseline(Path(build.place.name), build.connections)
 
     def close(self, *, is_kept: bool) -> None:
@@ -69,7 +80,10 @@ class Databases:
             if not is_kept:
                 with contextlib.suppress(Exception):  # what stays is recognised by the next run
                     drop_database(build.place)
+        for file in self._files.values():
+            file.close()
         self._keepers.clear()
+        self._files.clear()
 
 
 def list_left_over_databases(place: Place) -> list[LeftOver]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engineroom.errors import LifecycleError
 from engineroom.testing._image import copy_of, rebase
+from engineroom.testing._left_overs import describe_taken
 from engineroom.testing._rows import RowRestore
 from engineroom.testing._wal import Commit, Position, WriteAheadLog
 from engineroom.testing.baseline import SECONDS_FOR_LEFT_OVERS, let_go_of_garbage
@@ -148,7 +149,7 @@ class SQLiteBaseline:
             let_go_of_garbage()
             if not self._bring_back(time.monotonic() + seconds):
                 self._version = NEVER
-                raise _left_over(seconds)
+                raise _left_over(seconds, describe_taken(self._taken()))
         self._has_lost_a_layer = False
 
     def undo(self) -> None:
@@ -270,12 +271,13 @@ class _LockedError(Exception):
     """The database stayed locked."""
 
 
-def _left_over(seconds: float) -> LifecycleError:
+def _left_over(seconds: float, taken: str) -> LifecycleError:
     return LifecycleError(
         "A transaction that writes was still open when the test ended.",
         why=(
             f"the baseline could not be restored within {seconds:g} seconds, since a connection that the test or one "
-            "of its fixtures took has neither committed, nor rolled back, nor been closed."
+            "of its fixtures took has neither committed, nor rolled back, nor been closed"
+            f"{f'; it was taken at {taken}' if taken else ''}."
         ),
         fix=[
             "close the session in the test or the fixture: with session_maker() as session: ...",
