@@ -137,7 +137,7 @@ def test_the_same_tests_pass_under_pytest(lone_project: SmallProject) -> None:
 
 
 GUILTY = """
-    import sqlite3
+    import sqlite3, subprocess, sys
     from engineroom.testing import IsolatedTestCase, expect_refusal
     from shop import Session, User, names
 
@@ -155,15 +155,20 @@ GUILTY = """
             with expect_refusal():
                 sqlite3.connect("shop.db")
 
-        def test_4_starts_clean(self):
+        def test_4_answers_for_its_child_process(self):
+            child = [sys.executable, "-c", "import sqlite3; sqlite3.connect('shop.db')"]
+            done = subprocess.run(child, capture_output=True, text=True)
+            self.assertIn("FenceError", done.stderr)
+
+        def test_5_starts_clean(self):
             self.assertEqual(names(), ["seed"])
 
-        def test_5_leaves_a_session_open(self):
+        def test_6_leaves_a_session_open(self):
             ATest.session = Session()
             ATest.session.add(User(name="open"))
             ATest.session.flush()
 
-        def test_6_cannot_start(self):
+        def test_7_cannot_start(self):
             pass
 """
 
@@ -171,9 +176,9 @@ GUILTY = """
 def test_the_guilty_test_gets_the_error(lone_project: SmallProject) -> None:
     outcome = run(make_project(lone_project, tests__test_shop=GUILTY))
     failed = re.findall(r"^ERROR: (test_\d)", outcome.err, re.MULTILINE)
-    assert failed == ["test_1", "test_2", "test_5", "test_6"], outcome.err
+    assert failed == ["test_1", "test_2", "test_4", "test_6", "test_7"], outcome.err
     assert outcome.err.count("A transaction that writes was still open when the test ended.") == 2
-    assert outcome.err.count("FenceError: Refused") == 2
+    assert outcome.err.count("FenceError: Refused") == 3
 
 
 def test_a_build_that_fails_stops_the_run_with_its_own_error_once(lone_project: SmallProject) -> None:

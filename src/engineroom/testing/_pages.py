@@ -61,6 +61,7 @@ class Pages:
         for table, pages in trees:
             self._owners.update(dict.fromkeys(pages, Page(table, table not in spread)))
         self._free = set(self._free_pages())
+        self._image = b""  # it may be large
 
     def owners(self, pages: Iterable[int]) -> set[Page] | None:
         """Return what pages belong to; None where that is not known of one of them.

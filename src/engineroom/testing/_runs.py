@@ -21,6 +21,7 @@ from engineroom import _lifecycle, _memory, _project, _run_files
 from engineroom.errors import FenceError
 from engineroom.testing import fence
 from engineroom.testing._arrivals import when_imported
+from engineroom.testing._children import ROLE_VARIABLE, tell_children
 from engineroom.testing.ledger import FILE_NAME, Ledger, active_ledger, open_ledger
 
 if TYPE_CHECKING:
@@ -159,10 +160,14 @@ def start_test_run(root: str | os.PathLike[str] | None = None) -> None:
     project = _project.get_project()
     _lifecycle.enter_test_process()
     os.environ[project.environment_variable] = "test"
+    os.environ[ROLE_VARIABLE] = "controller"
     directory = _memory.start_run()
     _run_files.start_run([Path(tempfile.gettempdir())])
     ledger = open_ledger(directory / FILE_NAME)
     fence.raise_fence(project)
+    terms = fence.terms()
+    if terms is not None:
+        tell_children(directory, terms)
     _runs.append(Run(ledger))
     atexit.register(_runs[-1].close)
 

@@ -245,7 +245,7 @@ class SQLiteBaseline:
     def _prepare_rows(self) -> RowRestore | None:
         """Find out how the rows of the topmost image are brought back; None where they cannot be."""
         page = None if self._copied is None else self._log.page(1, self._copied)
-        if page is not None:
+        if page is not None and hasattr(sqlite3.Connection, "serialize"):  # SQLite may be built without
             self._rows = RowRestore(self._layers[-1].image, self._path, self._log, page)
         return self._rows
 
