@@ -7,6 +7,7 @@ made it; no command touches a database that is not disposable.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,17 +18,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from engineroom._schema.place import Place
+
 __all__ = ["main"]
 
 HEALTHY, FINDINGS, USAGE = 0, 1, 2
+WORDS = {
+    "run": "the databases of a killed run",
+    "image": "the image of a schema",
+    "database": "the test database",
+    "server": "what is left on a server that did not answer",
+}
 
 
 class _Item(NamedTuple):
     """Something that engineroom made and left.
 
     Attributes:
-        kind: ``run`` for what a killed run kept in memory, ``image`` for a schema that was kept between runs.
-        name: Its path.
+        kind: ``run`` for what a killed run kept in memory, ``image`` for a schema that was kept between runs,
+            ``database`` for one on a server, ``server`` for one that could not be asked.
+        name: Its path, or its name.
         is_removed: Whether it is gone.
     """
 
@@ -64,8 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     clean = commands.add_parser(
         "clean",
         help="remove what runs of tests left behind",
-        description="Remove the databases in memory of runs that were killed, and the images of schemas that are kept "
-        "between runs. What a run uses now stays. Nothing is removed that engineroom did not make.",
+        description="Remove the databases in memory of runs that were killed, the images of schemas that are kept "
+        "between runs, and the test databases that runs left on the servers which the project's settings name. What a "
+        "run uses now stays. Nothing is removed that engineroom did not make.",
     )
     clean.add_argument("--json", action="store_true", help="print JSON, for programs")
     return parser
@@ -79,6 +90,48 @@ def _clean() -> Iterator[_Item]:
         yield _Item("run", str(directory), not directory.exists())
     for path in kept_images():
         yield _Item("image", str(path), _remove(path))
+    for place in _server_places():
+        yield from _clean_server(place)
+
+
+def _server_places() -> Iterator[Place]:
+    """Return the test databases on servers that the settings of the project's binds lead to."""
+    from engineroom import _binds, _project  # noqa: PLC0415  # as above
+    from engineroom._environment import Environment  # noqa: PLC0415
+    from engineroom._layers import read_layers  # noqa: PLC0415
+    from engineroom._schema.place import Place  # noqa: PLC0415
+    from engineroom._verdict import SERVER_BACKENDS  # noqa: PLC0415
+
+    project = _project.get_project()
+    layers, outside = (read_layers(project, each) for each in (Environment.TEST, Environment.DEVELOPMENT))
+    for bind in (_binds.DEFAULT_BIND, *project.binds):
+        with contextlib.suppress(EngineroomError):  # it has no test database, or none that is safe to have
+            found = _binds.resolve(
+                bind,
+                None,
+                environment=Environment.TEST,
+                project=project,
+                layers=layers,
+                outside=outside,
+                caller="clean",
+            )
+            if found.url is not None and found.url.get_backend_name() in SERVER_BACKENDS:
+                yield Place(found.url, dict(found.connect_args))
+
+
+def _clean_server(place: Place) -> Iterator[_Item]:
+    """Drop what runs left of one test database: itself, and those of other runs and workers beside it."""
+    from engineroom.testing.databases import drop_database, list_left_over_databases  # noqa: PLC0415  # as above
+
+    try:
+        left = [each.name for each in list_left_over_databases(place) if not each.is_held]
+    except Exception:  # noqa: BLE001  # whatever the driver says
+        yield _Item("server", repr(place), is_removed=False)
+        return
+    for name in left:
+        if name == place.name or name.startswith(f"{place.name}_"):
+            with contextlib.suppress(Exception):  # a run may have taken it meanwhile
+                yield _Item("database", name, drop_database(place.named(name)))
 
 
 def _remove(path: Path) -> bool:
@@ -91,7 +144,6 @@ def _remove(path: Path) -> bool:
 
 def _tell(items: Sequence[_Item]) -> None:
     for item in items:
-        what = "the databases of a killed run" if item.kind == "run" else "the image of a schema"
-        print(f"{'removed' if item.is_removed else 'could not remove'} {what}: {item.name}")
+        print(f"{'removed' if item.is_removed else 'could not remove'} {WORDS[item.kind]}: {item.name}")
     if not items:
         print("nothing to remove")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import secrets
 import stat
 import subprocess
 import sys
@@ -12,11 +15,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from engineroom import _memory
+from engineroom._schema.place import Place
 from engineroom.cli import main
+from engineroom.testing import databases
+from engineroom.testing._server_databases import claim_database
+from engineroom.testing.databases import drop_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from sqlalchemy import URL
 
 
 class Places:
@@ -33,6 +42,14 @@ class Places:
         (directory / "lock").write_bytes(_memory.LOCK_TEXT)
         (directory / "test_default.db").write_bytes(b"SQLite format 3")
         return directory
+
+    def clean(self) -> list[dict[str, object]]:
+        """Return what the command says as JSON."""
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            main(["clean", "--json"])
+        items: list[dict[str, object]] = json.loads(out.getvalue())["items"]
+        return items
 
     def add_image(self, name: str) -> Path:
         path = self.images / f"schema-{name}.image"
@@ -76,6 +93,40 @@ def test_a_run_that_goes_on_and_what_is_not_ours_stays(places: Places, capsys: p
     assert live.exists()
     assert stranger.exists()
     assert (places.images / "notes.txt").exists()
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_databases_that_runs_left_on_a_server_are_removed(
+    places: Places, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url: URL = request.getfixturevalue(f"{kind}_url")
+    name = f"test_clean_{secrets.token_hex(4)}"
+    wanted = Place(url.set(database=name))
+    monkeypatch.setenv("TEST_DATABASE_URL", wanted.url.render_as_string(hide_password=False))
+    server = databases._server_of(wanted)
+    assert server is not None
+    first = claim_database(server, wanted, lambda _: True)
+    second = claim_database(server, wanted, lambda _: True)
+    try:
+        second.close()
+        assert places.clean() == [{"kind": "database", "name": f"{name}_r2", "is_removed": True}]
+        first.close()
+        assert places.clean() == [{"kind": "database", "name": name, "is_removed": True}]
+        assert places.clean() == []
+    finally:
+        first.close()
+        drop_database(wanted)
+
+
+def test_a_server_that_does_not_answer_is_a_finding(
+    places: Places, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TEST_DATABASE_URL", "postgresql+psycopg://app:secret@127.0.0.1:1/test_shop")
+    assert places.images.exists()
+    assert main(["clean"]) == 1
+    out = capsys.readouterr().out
+    assert "could not remove what is left on a server that did not answer" in out
+    assert "secret" not in out
 
 
 def test_json_is_for_programs(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
