@@ -902,7 +902,7 @@ def test_a_suite_without_schema_is_left_alone(lone_shop: SmallProject) -> None:
     assert [line for line in outcome.own_lines if "isolation: off" in line]
 
 
-def test_the_header_says_that_a_database_on_disk_is_not_isolated(lone_shop: SmallProject) -> None:
+def test_the_header_says_that_a_database_with_words_of_its_own_is_not_isolated(lone_shop: SmallProject) -> None:
     lone_shop.write(
         test_a="""
             from sqlalchemy import inspect
@@ -912,9 +912,12 @@ def test_the_header_says_that_a_database_on_disk_is_not_isolated(lone_shop: Smal
                 assert inspect(engine).get_table_names() == []
         """
     )
-    outcome = lone_shop.pytest(TEST_DATABASE_URL="sqlite:///test_shop.db")
+    outcome = lone_shop.pytest(TEST_DATABASE_URL="sqlite:///test_shop.db?timeout=5")
     assert outcome.counts == {"passed": 1}, outcome.out
-    line = "isolation: off (this database is not in memory; this release does not build app.models:Base there)"
+    line = (
+        "isolation: off (this database is named by more than its path; this release does not build app.models:Base "
+        "there)"
+    )
     assert outcome.own_lines.count(f"engineroom: bind default: {line}") == 1
 
 

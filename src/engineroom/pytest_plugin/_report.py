@@ -5,6 +5,7 @@ Only words are chosen here. Nothing is imported for them: what was not loaded by
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -86,10 +87,11 @@ def _lines_of_engine(record: Any) -> Iterator[str]:  # the class lives in a modu
     yield from (f"engineroom: bind {record.bind}: {note}" for note in record.notes)
     schema = sys.modules["engineroom._schema"]
     configured = schema.configuration_of(sys.modules["engineroom._project"].get_project(), record.bind).schema
-    if configured and record.engine.url.database not in {build.place.name for build in schema.known_builds()}:
+    names = {build.place.name for build in schema.known_builds()}
+    if configured and names.isdisjoint({record.engine.url.database, os.path.abspath(str(record.engine.url.database))}):  # noqa: PTH100
         yield (
-            f"engineroom: bind {record.bind}: isolation: off (this database is not in memory; this release does not "
-            f"build {configured} there)"
+            f"engineroom: bind {record.bind}: isolation: off (this database is named by more than its path; this "
+            f"release does not build {configured} there)"
         )
 
 

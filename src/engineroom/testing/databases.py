@@ -16,7 +16,6 @@ from engineroom._verdict import Facts, judge
 from engineroom.testing._keeper import Keeper
 from engineroom.testing._left_overs import note_caller
 from engineroom.testing._server_databases import LeftOver, Server, claim_database, ensure_database
-from engineroom.testing.server import ServerBaseline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +64,8 @@ class Databases:
         """Take the baseline of a database that was just built."""
         server = _server_of(build.place)
         if server is not None:
+            from engineroom.testing.server import ServerBaseline  # noqa: PLC0415  # only what is used is loaded
+
             return ServerBaseline(server.rows(self._keepers[build]), build.rebuild, build.connections)
         from engineroom.testing.sqlite import SQLiteBaseline  # noqa: PLC0415  # as above
 
