@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,8 +105,13 @@ def disguised(draw: st.DrawFn, sql: str, dialect: str) -> str:
 
 
 def verdict(sql: str, dialect: Dialect) -> set[tuple[str, str, str | None]]:
-    # Letter case of unquoted names is part of the name on some servers.
-    losses = judge_text(sql, dialect)
+    # Letter case of unquoted names is part of the name on some servers; there `shop` and Shop are two databases, and
+    # what is lost in them is told apart.
+    losses = [
+        replace(loss, objects=loss.objects[at : at + 1])
+        for loss in judge_text(sql, dialect)
+        for at in range(len(loss.objects) or 1)
+    ]
     return {(loss.kind, str(loss).casefold(), loss.database and loss.database.casefold()) for loss in losses}
 
 
