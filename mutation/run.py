@@ -39,7 +39,19 @@ _STATEMENTS = (
     "tests/unit/test_statements_words.py",
 )
 _ADDRESS = ("tests/unit/test_address.py", "tests/unit/test_masking.py")
+ONE_WAY_EACH = "not run_sync and not aiosqlite and not async and not pooled and not driver and not taken"
+"""A statement on SQLite is judged whichever way it came: text(), a raw cursor and creator= stand for all."""
 _SQLITE = ("tests/database/sqlite", "tests/unit/test_executors.py")
+_SQLITE_JUDGES = (
+    "-k",
+    ONE_WAY_EACH,
+    "tests/database/sqlite/test_creations_of_a_connection.py",
+    "tests/database/sqlite/test_guard_on_sqlite.py",
+    "tests/database/sqlite/test_guard_targets.py",
+    "tests/database/sqlite/test_guard_from_outside.py",
+    "tests/database/sqlite/test_drop_all.py",
+    "tests/database/sqlite/test_permit.py",
+)
 _SERVERS = (
     "-k",
     ONE_DRIVER_EACH,
@@ -57,11 +69,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{_ADDRESS[0]}::test_the_error_about_a_twin_shows_no_secret_in_its_frames",
         *_ADDRESS,
     ),
-    "_statements/__init__": (*_STATEMENTS, "tests/unit/test_statements_properties.py"),
     **{
         f"_statements/{name}": _STATEMENTS
         for name in (
-            *("cursor", "destruction", "lexer", "words", "sqlite"),
+            *("__init__", "cursor", "destruction", "lexer", "words", "sqlite"),
             *("postgresql", "postgresql_schema", "mysql", "mysql_definitions", "mysql_schema"),
         )
     },
@@ -75,11 +86,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "_guard/refusals": ("tests/unit/test_refusals.py",),
     **{f"_guard/{name}": _SERVERS for name in ("server", "server_watch", "catalogue")},
-    **{
-        f"_guard/{name}": _SQLITE
-        for name in ("__init__", "answers", "creations", "drop_all", "live", "outside", "schemas", "sqlite_connection")
-    },
-    "_guard/watch": _SQLITE,
+    **{f"_guard/{name}": _SQLITE_JUDGES for name in ("answers", "creations", "drop_all", "schemas", "watch")},
+    **{f"_guard/{name}": _SQLITE for name in ("__init__", "live", "outside", "sqlite_connection")},
 }
 """The tests that are meant to notice a change of each module; the first ones should be the fast ones."""
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from engineroom._statements.cursor import MYSQL, POSTGRESQL, SQLITE, Cursor, Naming, read_string, split_statements
+from engineroom._statements.cursor import (
+    MYSQL,
+    POSTGRESQL,
+    SQLITE,
+    Cursor,
+    Naming,
+    read_string,
+    split_statements,
+    word_set,
+)
 from engineroom._statements.lexer import (
     NAME,
     OTHER,
@@ -118,6 +127,8 @@ def test_mysql_is_taken_apart(sql: str, tokens: list[str]) -> None:
         ("$a$ b", MySQLReading(), ["w:$a$", "w:b"]),
         ("/*!50000 a */ b /*!60000 c*/", MySQLReading(skipped=frozenset({"!50000"})), ["w:b", "w:c"]),
         ("/*!60000 a /* b */ c */ d", MySQLReading(skipped=frozenset({"!60000"})), ["w:d"]),
+        ("/* y */ /*!60000 a /* b */ c */ d", MySQLReading(skipped=frozenset({"!60000"})), ["w:d"]),
+        ("/*!60000 a /* b */*/ d", MySQLReading(skipped=frozenset({"!60000"})), ["w:d"]),
         ("/*M! a */ b", MySQLReading(skipped=frozenset({"M!"})), ["w:b"]),
     ],
 )
@@ -134,7 +145,7 @@ def test_a_text_that_never_ends_is_told_on_mysql(sql: str) -> None:
 
 @pytest.mark.parametrize("sql", ["/*!60000 a", "/*!60000 a /* b */", "/*!60000 a /* b"])
 def test_a_skipped_comment_that_never_ends_is_told_on_mysql(sql: str) -> None:
-    assert not lex_mysql(sql, MySQLReading(skipped=frozenset({"!60000"})))[1]
+    assert lex_mysql(sql, MySQLReading(skipped=frozenset({"!60000"}))) == ([], False)
 
 
 def test_a_dollar_string_that_never_ends_is_told_on_mysql() -> None:
@@ -163,7 +174,7 @@ def test_a_text_that_never_ends_is_told_on_sqlite(sql: str) -> None:
 
 
 def test_tokens_carry_what_they_are() -> None:
-    tokens, _ = lex_postgresql("drop \u0131NDEX \"a\" 'b' E'c' U&'d' X'e' $$f$$ + 1", backslashes=False)
+    tokens, _ = lex_postgresql("drop \u0131NDEX \"a\" 'b' E'c' U&'d' X'e' b'1' $$f$$ + 1", backslashes=False)
     assert [(token.kind, token.word) for token in tokens] == [
         (WORD, "DROP"),
         (WORD, "\u0131NDEX"),
@@ -172,9 +183,40 @@ def test_tokens_carry_what_they_are() -> None:
         (STRING, "E"),
         (STRING, "U"),
         (STRING, "X"),
+        (STRING, "X"),
         (STRING, "$"),
         (OTHER, "+"),
         (OTHER, ""),
+    ]
+
+
+def test_tokens_of_sqlite_carry_what_they_are() -> None:
+    tokens, _ = lex_sqlite("drop 1 , 'a' \"b\" [c] `d` ?1")
+    assert tokens == [
+        Token(WORD, "DROP", 0, 4),
+        Token(OTHER, "", 5, 6),
+        Token(OTHER, ",", 7, 8),
+        Token(STRING, "'", 9, 12),
+        Token(NAME, '"', 13, 16),
+        Token(NAME, "[", 17, 20),
+        Token(NAME, "`", 21, 24),
+        Token(OTHER, "", 25, 27),
+    ]
+
+
+def test_tokens_of_mysql_carry_what_they_are() -> None:
+    tokens, _ = lex_mysql("drop @a , 'b' \"c\" [d] `e` */ $f$g$f$", MySQLReading(brackets=True, dollars=True))
+    assert tokens == [
+        Token(WORD, "DROP", 0, 4),
+        Token(OTHER, "", 5, 7),
+        Token(OTHER, ",", 8, 9),
+        Token(STRING, "\\", 10, 13),
+        Token(STRING, "\\", 14, 17),
+        Token(NAME, "[", 18, 21),
+        Token(NAME, "`", 22, 25),
+        Token(OTHER, "*", 26, 27),
+        Token(OTHER, "/", 27, 28),
+        Token(STRING, "$", 29, 36),
     ]
 
 
@@ -310,3 +352,7 @@ def test_a_name_is_written_as_a_person_would(name: str, naming: Naming, written:
 def test_statements_are_split_and_the_empty_ones_left_out() -> None:
     tokens, _ = lex_postgresql(";a;;b c;", backslashes=False)
     assert [[token.word for token in statement] for statement in split_statements(tokens)] == [["A"], ["B", "C"]]
+
+
+def test_the_words_of_a_line_are_a_set() -> None:
+    assert word_set(" DROP RENAME\n DROP") == {"DROP", "RENAME"}

@@ -299,5 +299,5 @@ def _after_mysql_comment(sql: str, position: int, *, nested: bool) -> int:
         if inner < 0:
             return -1
         position = inner + 2
-    end = -1 if nested else sql.find("*/", position)
+    end = sql.find("*/", position)  # where comments nest, none is left
     return end + 2 if end >= 0 else -1
