@@ -138,6 +138,7 @@ def test_what_belongs_to_no_database_is_told_apart(sql: str, dialect: Dialect) -
         ("DROP USER a", ("a",)),
         ("DROP USER a, b@c, 'd'@'%'", ("a", "b@c", "'d'@'%'")),
         ("DROP USER IF EXISTS `a b`@`c`, d", ("`a b`@`c`", "d")),
+        ("DROP USER a /* of all */ @b, c @ `d`", ("a@b", "c@`d`")),
         ("DROP USER a@", ("a@",)),
         ("DROP ROLE a, b", ("a", "b")),
         ("DROP USER", ()),

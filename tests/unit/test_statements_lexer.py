@@ -313,6 +313,25 @@ def test_a_cursor_reads_names() -> None:
     assert place.word() == ""
 
 
+def test_a_cursor_reads_the_parts_of_a_name_as_far_as_they_go() -> None:
+    assert cursor("1").parts() == ()
+    assert cursor("a b").parts() == ("a",)
+    assert cursor("a.'b'").parts() == ("a",)
+
+
+def test_a_cursor_skips_no_word_before_names_unless_it_is_asked_to() -> None:
+    assert [name.parts for name in cursor("xxxx, only a").names("table")] == [("xxxx",), ("only",)]
+    assert [name.parts for name in cursor("only b, a").names("table", before="ONLY")] == [("b",), ("a",)]
+
+
+def test_a_cursor_skips_a_group() -> None:
+    place = cursor("(a (b)) c")
+    assert place.skip_group()
+    assert place.word() == "C"
+    assert not place.skip_group()
+    assert place.word() == "C"
+
+
 def test_a_cursor_skips_a_group_that_never_ends() -> None:
     place = cursor("(a (b)")
     assert place.skip_group()

@@ -313,15 +313,15 @@ def _accounts(cursor: Cursor) -> tuple[str, ...]:
     found = []
     while (first := cursor.token) is not None:
         cursor.at += 1
-        last = first
+        account = [first]
         # The lexer takes @localhost as one token, and the @ before a quote as one of its own.
         if (host := cursor.token) is not None and cursor.sql[host.start] == "@":
-            last = host
+            account.append(host)
             cursor.at += 1
             if host.end == host.start + 1 and (quoted := cursor.token) is not None and quoted.kind in {STRING, NAME}:
-                last = quoted
+                account.append(quoted)
                 cursor.at += 1
-        found.append(cursor.sql[first.start : last.end])
+        found.append("".join(cursor.sql[token.start : token.end] for token in account))
         if not cursor.accept(","):
             break
     return tuple(found)
