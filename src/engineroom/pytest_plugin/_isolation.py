@@ -27,6 +27,7 @@ __all__ = ["Isolation", "isolate_tests"]
 Place = tuple[object, ...]
 """What tells one test database from another."""
 
+MARKER = "engineroom"
 RESTORE, NONE = "restore", "none"
 SECONDS_FOR_KNOWN_LEFT_OVERS = 0.1
 """How long the tests after the guilty one wait for what it left open; it had its time."""
@@ -44,7 +45,11 @@ def isolate_tests(config: pytest.Config) -> None:
 
 
 class Isolation:
-    """The hooks that restore the baseline; registered beside the plugin's own."""
+    """The baselines of a run, and the hooks around its fixtures; registered beside the plugin's own.
+
+    The hooks around tests come when the application makes its first engine: a test that touches no database does not
+    pay for them.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         """Start without a database."""
@@ -60,15 +65,14 @@ class Isolation:
     def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         """Refuse markers that mean nothing before any test runs."""
         report = yield
-        items = [node for node in report.result or () if isinstance(node, pytest.Item)]
+        items = [node for node in report.result or () if isinstance(node, pytest.Item) and MARKER in node.keywords]
         problems = [problem for item in items if (problem := _marker_problem(item))]
         if problems:  # no usage error: xdist takes one in a worker for a fault of its own
             report.outcome = "failed"
             report.longrepr = "\n".join(problems)
         return report
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+    def start_test(self, item: pytest.Item) -> None:
         """Let the test start from the baseline; what was written before the first test belongs to it."""
         __tracebackhide__ = True
         self._threads = set(threading.enumerate())
@@ -105,17 +109,14 @@ class Isolation:
         for baseline in self._baselines.values():
             baseline.pop(fixturedef)
 
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Undo what the test committed, once its fixtures are gone."""
+    def end_test(self, item: pytest.Item) -> None:
+        """Undo what the test committed."""
         __tracebackhide__ = True
-        try:
-            return (yield)
-        finally:
-            self._stop_if_not_built(item.session)
-            if _is_isolated(item):
-                for place, baseline in self._baselines.items():
-                    self._undo(baseline, place, item)
+        self._has_run_a_test = True  # the one that made the first engine was not seen to start
+        self._stop_if_not_built(item.session)
+        if _is_isolated(item):
+            for place, baseline in self._baselines.items():
+                self._undo(baseline, place, item)
 
     def watch(self, schema: Any) -> None:
         """Take the baseline of each database that is built from now on."""
@@ -123,6 +124,8 @@ class Isolation:
             return
         from engineroom.testing.databases import Databases  # noqa: PLC0415  # it is not loaded before it is needed
 
+        self._threads = set(threading.enumerate())
+        self._config.pluginmanager.register(_Tests(self), "engineroom-isolated-tests")
         self._databases = Databases()
         schema.prepare_with(self._databases.prepare)
         schema.when_built(self.take)
@@ -224,13 +227,35 @@ class Isolation:
         return [thread for thread in new if thread.is_alive() and DRIVERS_THREAD not in thread.name]
 
 
+class _Tests:
+    """The hooks around the tests of a run that has made an engine."""
+
+    def __init__(self, isolation: Isolation) -> None:
+        self._isolation = isolation
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Let the test start from the baseline."""
+        __tracebackhide__ = True
+        self._isolation.start_test(item)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Undo what the test committed, once its fixtures are gone."""
+        __tracebackhide__ = True
+        try:
+            return (yield)
+        finally:
+            self._isolation.end_test(item)
+
+
 def _is_isolated(item: pytest.Item) -> bool:
-    marker = item.get_closest_marker("engineroom")
+    marker = item.get_closest_marker(MARKER)
     return marker is None or marker.kwargs.get("isolation") != NONE
 
 
 def _marker_problem(item: pytest.Item) -> str | None:
-    marker = item.get_closest_marker("engineroom")
+    marker = item.get_closest_marker(MARKER)
     if marker is None or (not marker.args and marker.kwargs in ({"isolation": RESTORE}, {"isolation": NONE})):
         return None
     written = ", ".join([*map(repr, marker.args), *(f"{name}={each!r}" for name, each in marker.kwargs.items())])
