@@ -97,6 +97,7 @@ def test_a_rollback_takes_what_was_not_committed(connection: sqlite3.Connection)
     creations.confirm("main")
     connection.execute("CREATE TABLE other (a)")
     creations.after(connection, "CREATE TABLE other (a)", failed=False)
+    creations.before(connection, "SELECT 1")
     creations.roll_back(to_savepoint=False)
     connection.execute("ROLLBACK")
     assert OTHER not in creations
@@ -109,12 +110,14 @@ def test_a_rollback_to_a_savepoint_takes_what_is_not_there_any_more(connection: 
     connection.execute("BEGIN")
     connection.execute("CREATE TABLE Made (a)")
     connection.execute("CREATE TABLE att.made (a)")
+    connection.execute("CREATE TABLE att.theirs (a)")
     creations.roll_back(to_savepoint=True)
     assert OTHER in creations
     creations.after(connection, "ROLLBACK TO a", failed=False)
     assert OTHER not in creations
     assert MADE in creations
     assert ATTACHED in creations
+    assert ("att", "theirs", False) not in creations
     connection.execute("DROP TABLE made")
     creations.after(connection, "SELECT 1", failed=False)
     assert MADE in creations  # not looked at again
@@ -186,6 +189,17 @@ def test_a_schema_that_somebody_else_changed_is_nobodys_own(connection: sqlite3.
     connection.execute("CREATE TABLE att.other (a)")
     creations.before(connection, "SELECT 1")
     assert MADE in creations
+    creations.before(connection, "DROP TABLE made")
+    assert not creations
+
+
+def test_a_change_by_somebody_else_is_not_taken_for_that_of_a_harmless_statement(
+    connection: sqlite3.Connection,
+) -> None:
+    creations = created(MADE)
+    commit(creations, connection)
+    connection.execute("CREATE TABLE other (a)")
+    creations.after(connection, "SELECT 1", failed=False)
     creations.before(connection, "DROP TABLE made")
     assert not creations
 
