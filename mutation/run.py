@@ -49,6 +49,7 @@ _SQLITE_JUDGES = (
     "tests/database/sqlite/test_answers_to_sqlite.py",
     "tests/database/sqlite/test_creations_of_a_connection.py",
     "tests/database/sqlite/test_schemas_of_a_connection.py",
+    "tests/database/sqlite/test_watch_over_a_connection.py",
     "tests/database/sqlite/test_guard_on_sqlite.py",
     "tests/database/sqlite/test_guard_targets.py",
     "tests/database/sqlite/test_guard_from_outside.py",
