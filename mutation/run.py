@@ -42,7 +42,17 @@ _STATEMENTS = (
 _ADDRESS = ("tests/unit/test_address.py", "tests/unit/test_masking.py")
 ONE_WAY_EACH = "not run_sync and not aiosqlite and not async and not pooled and not driver and not taken"
 """A statement on SQLite is judged whichever way it came: text(), a raw cursor and creator= stand for all."""
-_SQLITE = ("tests/database/sqlite", "tests/unit/test_executors.py")
+_SQLITE_CONNECTIONS = (
+    "-k",
+    "not test_is_allowed_where and not test_is_never_refused",
+    "tests/database/sqlite/test_watch_over_a_connection.py",
+    "tests/database/sqlite/test_live_identity.py",
+    "tests/database/sqlite/test_guard_from_outside.py",
+    "tests/database/sqlite/test_guard_on_sqlite.py",
+    "tests/database/sqlite/test_drop_all.py",
+    "tests/database/sqlite/test_permit.py",
+)
+"""All ways in which connections are opened and used; that they let pass what is harmless is the judges' business."""
 _SQLITE_JUDGES = (
     "-k",
     ONE_WAY_EACH,
@@ -91,7 +101,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "_guard/refusals": ("tests/unit/test_refusals.py",),
     **{f"_guard/{name}": _SERVERS for name in ("server", "server_watch", "catalogue")},
     **{f"_guard/{name}": _SQLITE_JUDGES for name in ("answers", "creations", "drop_all", "schemas", "watch")},
-    **{f"_guard/{name}": _SQLITE for name in ("__init__", "live", "outside", "sqlite_connection")},
+    **{f"_guard/{name}": _SQLITE_CONNECTIONS for name in ("__init__", "live", "outside", "sqlite_connection")},
 }
 """The tests that are meant to notice a change of each module; the first ones should be the fast ones."""
 

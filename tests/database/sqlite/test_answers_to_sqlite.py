@@ -100,10 +100,19 @@ def test_the_triggers_of_a_table_go_with_it(answers: Answers) -> None:
     assert ask(answers, sqlite3.SQLITE_DROP_TRIGGER, "log", "orders", "main") == DENY
     assert ask(answers, sqlite3.SQLITE_DROP_TRIGGER, "log", "users", "stock") == DENY
     assert ask(answers, sqlite3.SQLITE_DROP_TABLE, "orders", None, "main") == DENY
+    assert ask(answers, sqlite3.SQLITE_DROP_TRIGGER, "log", "orders", "main") == DENY
     assert ask(answers, sqlite3.SQLITE_DROP_TRIGGER, "log", "users", "main") == DENY
     assert ask(answers, sqlite3.SQLITE_DROP_TABLE, "users", None, "main") == OK
     ask(answers, sqlite3.SQLITE_DETACH, "tests")
     assert ask(answers, sqlite3.SQLITE_DROP_TRIGGER, "log", "users", "main") == DENY
+
+
+def test_a_table_and_its_triggers_are_those_of_one_schema(answers: Answers) -> None:
+    own(answers, "users", "stock")
+    assert ask(answers, sqlite3.SQLITE_DROP_TABLE, "users", None, "main") == DENY
+    assert ask(answers, sqlite3.SQLITE_DROP_TABLE, "users", None, "stock") == OK
+    assert ask(answers, sqlite3.SQLITE_DROP_TRIGGER, "log", "users", "main") == DENY
+    assert ask(answers, sqlite3.SQLITE_DROP_TRIGGER, "log", "users", "stock") == OK
 
 
 def own(answers: Answers, name: str, schema: str = "main") -> None:
@@ -169,6 +178,8 @@ def test_a_column_is_asked_about_by_its_own_name(answers: Answers, schemas: Sche
     assert ask(answers, sqlite3.SQLITE_ALTER_TABLE, "tests", "users", "name") == OK
     assert ask(answers, sqlite3.SQLITE_ALTER_TABLE, "main", "users", "name") == DENY
     assert answers.refusal == Refusal("drop column", ("users.name",), schemas.main)
+    assert ask(answers, sqlite3.SQLITE_ALTER_TABLE, "main", None, "name") == DENY
+    assert answers.refusal == Refusal("drop column", (".name",), schemas.main)
     for objects in ("users.name", "users"):
         with permit(folder, objects=objects) as granted:
             answers.grants.add(granted)
@@ -202,10 +213,14 @@ def test_what_is_attached_and_detached_is_looked_at_before_the_next_statement(
     assert len(schemas.databases) == 4
     answers.needs_attention = False
     own(answers, "made", "stock")
+    own(answers, "made", "main")
+    answers.needs_attention = False
     assert ask(answers, sqlite3.SQLITE_DETACH, "STOCK") == OK
+    assert answers.would_lose("drop table", "made", "main") is None
+    schemas.attach(str(folder / "stock.db"))
+    assert answers.would_lose("drop table", "made", "stock") is schemas.databases[-1]
     assert answers.needs_attention is True
-    assert len(schemas.databases) == 3
-    assert answers.would_lose("drop table", "made", "stock") is None  # a disposable one may have that name by now
+    assert len(schemas.databases) == 4
 
 
 @pytest.mark.parametrize("value", ["1", "ON", "yes", "2"])
