@@ -193,7 +193,7 @@ def test_a_schema_that_somebody_else_changed_is_nobodys_own(connection: sqlite3.
     assert not creations
 
 
-def test_a_change_by_somebody_else_is_not_taken_for_that_of_a_harmless_statement(
+def test_a_harmless_statement_does_not_hide_what_somebody_else_changed(
     connection: sqlite3.Connection,
 ) -> None:
     creations = created(MADE)
