@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engineroom import _project
 from engineroom._guard.schemas import UNKNOWN, Schemas, ask, fold
+from engineroom._project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -209,3 +211,26 @@ def test_a_question_leaves_the_factories_of_the_application(connection: sqlite3.
 def test_an_attachment_whose_name_cannot_be_read_is_unknown(connection: sqlite3.Connection) -> None:
     schemas = identified(connection)
     assert not schemas.attach("file:%zz?vfs=nobody's&mode=memory&mode=ro").is_disposable
+
+
+def test_where_the_project_cannot_be_read_an_attachment_is_unknown(
+    connection: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schemas = identified(connection)
+    (tmp_path / "pyproject.toml").write_text("[tool.engineroom\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(_project._chosen, "project", raising=False)
+    attached = schemas.attach(":memory:")
+    assert attached.facts == UNKNOWN
+    assert attached.verdict.disposable is False
+
+
+def test_an_attachment_that_can_be_read_in_two_ways_is_the_worse_one_by_the_projects_own_names(
+    connection: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schemas = identified(connection)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(_project._chosen, "project", Project(root=tmp_path, test_names=("shop_spec.db",)))
+    assert schemas.attach("file:shop_spec.db").is_disposable
+    (tmp_path / "file:shop_spec.db").touch()
+    assert not schemas.attach("file:shop_spec.db").is_disposable
