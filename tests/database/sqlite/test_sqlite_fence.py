@@ -270,6 +270,7 @@ class TestNobodyNotices:
             connection()  # type: ignore[call-arg]
 
     @pytest.mark.usefixtures("connection")
+    @pytest.mark.filterwarnings("ignore:Passing more than 1 positional argument:DeprecationWarning")  # Python 3.13
     def test_factories(self) -> None:
         def make(*args: Any, **options: Any) -> OurConnection:
             return OurConnection(*args, **options)
