@@ -31,12 +31,12 @@ AS_STARTED = {name: os.environ.get(name, "") for name in (REQUIRE_SERVERS, *(ent
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
-CLEANED_NAMES = {"APP_ENV", "ENGINEROOM_ROLE", "ENGINEROOM_RUN", "FLASK_ENV"}
+CLEANED_NAMES = {"APP_ENV", "BUILD_NUMBER", "CI", "ENGINEROOM_ROLE", "ENGINEROOM_RUN", "FLASK_ENV"}
 CLEANED_PREFIXES = ("TEST_", "PG", "MYSQL_", "MARIADB_", "PYTEST_XDIST_")
 
 
 def is_cleaned(name: str) -> bool:
-    """Tell whether a variable could change what the library or a driver decides."""
+    """Tell whether a variable could change what the library or a driver decides, or what pytest prints."""
     folded = name.upper()
     return folded in CLEANED_NAMES or folded.startswith(CLEANED_PREFIXES) or folded.endswith("DATABASE_URL")
 

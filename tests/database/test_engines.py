@@ -1050,8 +1050,8 @@ def test_an_engine_that_nobody_uses_leaves_nothing_behind(flavour: Flavour) -> N
     for number in range(20):
         flavour.get(f"sqlite:///shop{number}.db")
     gc.collect()
-    assert threading.active_count() == threads
-    assert count_descriptors() == descriptors
+    assert threading.active_count() <= threads  # a test before may have left some that end now
+    assert count_descriptors() <= descriptors
     assert not list(Path.cwd().glob("*.db"))
 
 

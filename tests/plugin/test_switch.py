@@ -404,7 +404,7 @@ def test_a_suite_without_settings_loads_few_modules_of_the_plugin(lone_project: 
         """,
         test_a="def test_a(tmp_path): (tmp_path / 'a').write_text('b')",
     )
-    outcome = lone_project.pytest()
+    outcome = lone_project.pytest(COVERAGE_PROCESS_CONFIG="", COVERAGE_PROCESS_START="")  # it imports sqlite3
     assert (outcome.code, outcome.counts, outcome.err) == (0, {"passed": 1}, ""), outcome.out + outcome.err
 
 
