@@ -170,6 +170,21 @@ def test_whatever_a_test_commits_by_whatever_way_is_undone(shop: SmallProject) -
     assert outcome.code == 0
 
 
+def test_no_connection_goes_on_with_a_schema_that_is_gone(lone_shop: SmallProject) -> None:
+    ways = {name: WAYS_TO_WRITE[name] for name in ("an_altered_table", "a_raw_cursor")}
+    tests = [f"def test_{name}():\n    {body}\n" for name, body in ways.items()]
+    use = "async with AsyncSession.begin() as s: await s.execute(text({!r}))"
+    for name, sql in {
+        "an_async_change": "ALTER TABLE users ADD COLUMN age int",
+        "an_async_insert": "INSERT INTO users VALUES (9, 'raw')",
+    }.items():
+        tests.append(f"@pytest.mark.asyncio(loop_scope='module')\nasync def test_{name}():\n    {use.format(sql)}\n")
+    lone_shop.write_text("pyproject.toml", CONFIGURATION.replace(" -p no:asyncio", ""))
+    lone_shop.write(test_ways="\n".join([IMPORTS, *tests]))
+    outcome = lone_shop.pytest("-q")
+    assert outcome.counts == {"passed": 4}, outcome.out
+
+
 ENDINGS = """
     import unittest
     import pytest

@@ -257,6 +257,7 @@ class SQLiteBaseline:
                 raise _LockedError
 
         before = self._version = self._read_version()
+        has_other_schema = _schema_of(self._keeper) != _schema_of(self._layers[-1].image)
         try:
             self._layers[-1].image.backup(self._keeper, progress=give_up_in_time, sleep=SECONDS_BETWEEN_TRIES)
         except _LockedError:
@@ -264,7 +265,27 @@ class SQLiteBaseline:
         self._copied = self._log.next_commit(before)
         if self._copied is not None:
             self._version = self._copied.end
+        if has_other_schema:
+            self._renew_connections()
         return True
+
+    def _renew_connections(self) -> None:
+        """Have the pools open their connections anew: they know the schema that is gone.
+
+        SQLite looks at the schema again before it calls a table or a column missing, but not before it finds that an
+        INSERT without names has the wrong number of values.
+        """
+        for record in list(self._connections):
+            record.invalidate(soft=True)
+
+
+def _schema_of(database: sqlite3.Connection) -> list[tuple[str, ...]] | None:
+    """Return what tells one schema from another; None where it cannot be read now."""
+    try:
+        with contextlib.closing(database.execute("SELECT name, sql FROM sqlite_master")) as cursor:
+            return cursor.fetchall()
+    except sqlite3.Error:
+        return None
 
 
 class _LockedError(Exception):
