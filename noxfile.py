@@ -121,3 +121,4 @@ def docs(session: nox.Session) -> None:
     """Build the documentation; a warning or a dangling reference is an error."""
     install(session, "docs")
     session.run("sphinx-build", "-W", "-n", "-q", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+    session.run("towncrier", "build", "--draft", "--version", "next", silent=True)  # two fragments of one name collide
