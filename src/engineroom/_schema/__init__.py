@@ -65,10 +65,10 @@ class Build:
     def __init__(self, bind: str, place: Place, configuration: BindConfiguration) -> None:
         """Remember what is to be built; nothing is imported yet."""
         self.bind = bind
-        self.place = place
+        self.place: Place = place
         self.configuration = configuration
         self.failure: BaseException | None = None
-        self.is_unreachable = False
+        self.is_unreachable: bool = False
         self.connections: WeakSet[ConnectionPoolEntry] = WeakSet()
         self.engines: WeakSet[Engine] = WeakSet()
         self.tell_checkout: Callable[[ConnectionPoolEntry], object] | None = None
