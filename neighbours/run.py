@@ -2,7 +2,7 @@
 
 Each neighbour in ``neighbours.toml`` gets an environment of its own, made from its sdist on PyPI. Its suite runs
 without engineroom, then with it; tests that ended differently are run again both ways, since some are flaky. A
-difference that stays, or a refusal, is a fault, and the exit code says so.
+difference that stays, a refusal or a warning is a fault, and the exit code says so.
 Usage: ``nox -s neighbours [-- NAME ...]``, or ``python neighbours/run.py --wheel WHEEL [NAME ...]``.
 """
 
@@ -28,6 +28,7 @@ DROPPED = ("APP_ENV", "PYTEST_", "ENGINEROOM_", "COVERAGE_", "NOX_", "VIRTUAL_EN
 SECONDS_TO_INSTALL = 900
 REFUSALS = re.compile(r"=+ engineroom: the fence refused =+\n(.*?)(?=\n=|\nengineroom: |\Z)", re.DOTALL)
 LATE = re.compile(r"engineroom: the fence refused, after the summary:\n(.*)", re.DOTALL)
+WARNINGS = re.compile(r"^engineroom: WARNING.*|^.*/site-packages/engineroom/\S+:\d+: \w*Warning.*", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,14 @@ class Run(NamedTuple):
     Attributes:
         outcomes: How each test ended, by node id; empty if pytest did not come to its end.
         refusals: What the fence refused, as the summary tells it.
+        warnings: What engineroom, or somebody about engineroom, warned of.
         code: The exit code.
         seconds: How long it took.
     """
 
     outcomes: dict[str, str]
     refusals: str
+    warnings: str
     code: int
     seconds: float
 
@@ -130,9 +133,7 @@ class Street:
         if not place.is_dir():
             sdists = self.home / "sdists" / neighbour.name
             requirement = f"{neighbour.name}=={neighbour.version}"
-            self._pip(
-                sys.executable, "download", "--no-deps", f"--no-binary={neighbour.name}", "-d", str(sdists), requirement
-            )
+            self._pip("download", "--no-deps", f"--no-binary={neighbour.name}", "-d", str(sdists), requirement)
             with tarfile.open(next(sdists.glob("*.tar.gz"))) as archive:
                 archive.extractall(place, filter="data")
         return next(path for path in place.iterdir() if path.is_dir())
@@ -144,8 +145,9 @@ class Street:
         wanted = json.dumps([neighbour.version, neighbour.requirements])
         if done.exists() and done.read_text() == wanted:
             return
-        venv.create(python.parents[1], with_pip=True, clear=True)
-        self._pip(str(python), "install", "pytest", str(self.wheel), str(source), *neighbour.requirements)
+        venv.create(python.parents[1], clear=True)
+        packages = ("pytest", str(self.wheel), str(source), *neighbour.requirements)
+        self._move(neighbour, "install", "--no-compile", *packages)
         done.write_text(wanted)
 
     def _run(self, neighbour: Neighbour, source: Path, word: str, tests: list[str] | None = None) -> Run:
@@ -155,7 +157,7 @@ class Street:
         shutil.copytree(source, directory / "source", symlinks=True)
         for name in ("temporary", "user"):
             (directory / name).mkdir()
-        allow(directory / "source", neighbour.fence_allow)
+        mark_root(directory / "source", neighbour.fence_allow)
         said = self.home / "said" / f"{neighbour.name}-{word}.txt"
         said.parent.mkdir(parents=True, exist_ok=True)
         outcomes = said.with_suffix(".json")
@@ -166,7 +168,8 @@ class Street:
         environ |= {"PATH": f"{python.parent}{os.pathsep}{environ.get('PATH', '')}", "HOME": str(directory / "user")}
         environ |= dict(neighbour.environ)
         arguments = [word for word in neighbour.arguments if not tests or not (source / word).exists()]
-        command = [str(python), "-m", "pytest", "-p", "outcomes", *arguments, *(tests or [])]
+        root = f"--rootdir={directory / 'source'}"
+        command = [str(python), "-m", "pytest", "-p", "outcomes", root, *arguments, *(tests or [])]
         started = time.monotonic()
         with said.open("w") as file:
             done = subprocess.run(  # noqa: S603
@@ -176,29 +179,36 @@ class Street:
         text = said.read_text(errors="replace")
         known = json.loads(outcomes.read_text()) if outcomes.exists() else {}
         refusals = "\n".join([*REFUSALS.findall(text), *LATE.findall(text)])
-        return Run(known, refusals, done.returncode, time.monotonic() - started)
+        warnings = "\n".join(WARNINGS.findall(text))
+        return Run(known, refusals, warnings, done.returncode, time.monotonic() - started)
 
     def _move(self, neighbour: Neighbour, *arguments: str) -> None:
-        self._pip(str(self._python(neighbour)), *arguments)
+        """Change the neighbour's environment by the pip of this one; a pip of its own would take long to install."""
+        self._pip("--python", str(self._python(neighbour)), *arguments)
 
     def _python(self, neighbour: Neighbour) -> Path:
         return self.home / "environments" / neighbour.name / "bin" / "python"
 
-    def _pip(self, python: str, *arguments: str) -> None:
-        command = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    def _pip(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
         done = subprocess.run(  # noqa: S603
             command, capture_output=True, text=True, timeout=SECONDS_TO_INSTALL, check=False
         )
         if done.returncode:
-            raise OSError(f"pip {arguments[0]} failed:\n{done.stderr[-2000:]}")
+            raise OSError(f"pip failed at {' '.join(arguments)}:\n{done.stderr[-2000:]}")
 
 
-def allow(source: Path, entries: tuple[str, ...]) -> None:
-    """Write what a user of engineroom would write into the neighbour's ``pyproject.toml``."""
+def mark_root(source: Path, entries: tuple[str, ...]) -> None:
+    """Let the neighbour's project end at its own directory, and write what a user of engineroom would write there.
+
+    Both pytest and engineroom look for their configuration upwards, and would find this project's own.
+    """
+    (source.parent / "pytest.ini").touch()
     file = source / "pyproject.toml"
     text = file.read_text() if file.exists() else ""
-    if entries and "[tool.engineroom]" not in text:
-        file.write_text(f"{text}\n[tool.engineroom]\nfence_allow = {json.dumps(entries)}\n")
+    if entries:
+        text = f"{text}\n[tool.engineroom]\nfence_allow = {json.dumps(entries)}\n"
+    file.write_text(text)
 
 
 def find_differences(without: dict[str, str], installed: dict[str, str]) -> list[str]:
@@ -219,6 +229,8 @@ def tell_fault(without: Run, installed: Run, different: list[str]) -> str:
         faults.append(f"{len(different)} tests end differently:{shown}")
     if installed.refusals:
         faults.append(f"refused:\n{installed.refusals}")
+    if installed.warnings:
+        faults.append(f"warned:\n{installed.warnings}")
     if not faults and without.code != installed.code:
         faults.append(f"the exit code is {installed.code} instead of {without.code}")
     return "\n".join(faults)

@@ -39,6 +39,8 @@ DIRECTORY_PREFIX = "engineroom-"
 LOCK_NAME = "lock"
 MEMORY_PREFIX = "test_"
 LOG_NAME = "temporary-entries"
+SYSTEM_DIRECTORY = "/tmp"  # noqa: S108  # nothing is made there: suites name it, also where TMPDIR is another
+NEW_ONLY = "new names only"
 PYTEST_PREFIX = "pytest-of-"  # pytest keeps the directories of its last runs side by side in pytest-of-USER
 DATABASES_NAME = "databases"
 
@@ -47,8 +49,9 @@ class RunFiles:
     """What was in the temporary directories before, and what the run added to them.
 
     It is kept in memory, and in a log that all processes of the run append to: one JSON value a line, either
-    ``[directory, [names that were there]]`` or ``[path that the run made, null]``. Whatever changes is changed by one
-    atomic operation, so that there is no lock which a fork could leave locked.
+    ``[directory, [names that were there]]`` or ``[path that the run made, null]``. Where ``NEW_ONLY`` follows the
+    names, what is made below an old one is not the run's: somebody may well keep a project there. Whatever changes is
+    changed by one atomic operation, so that there is no lock which a fork could leave locked.
 
     Args:
         log: The file that is shared with the other processes of the run; None keeps everything in this process.
@@ -64,6 +67,7 @@ class RunFiles:
         self._log = log
         self._read_bytes = 0
         self._before: dict[str, frozenset[str]] = {}
+        self._new_only: set[str] = set()
         self._made: set[str] = set()
         self._refresh()
 
@@ -74,7 +78,10 @@ class RunFiles:
 
     def is_below(self, real_path: str) -> bool:
         """Tell whether a file lies below one of the temporary directories, given its real path."""
-        return any(_first_name_below(directory, real_path) for directory in tuple(self._before))
+        return any(
+            directory not in self._new_only and _first_name_below(directory, real_path)
+            for directory in tuple(self._before)
+        )
 
     def is_owned(self, real_path: str) -> bool:
         """Tell whether the run made a file, given its real path."""
@@ -85,11 +92,21 @@ class RunFiles:
             if (name := _first_name_below(directory, real_path))
         )
 
-    def remember(self, directories: Iterable[str]) -> None:
-        """Write down what is in these directories now. One that cannot be listed is left out: nothing in it is new."""
+    def remember(self, directories: Iterable[str], *, new_only: bool = False) -> None:
+        """Write down what is in these directories now. One that cannot be listed is left out: nothing in it is new.
+
+        Args:
+            directories: Their real paths.
+            new_only: Whether only what has a new name there is the run's, not what it makes below an old one.
+        """
         self._refresh()
-        unknown = [directory for directory in directories if directory not in self._before]
-        self._append([directory, sorted(names)] for directory in unknown if (names := _list(directory)) is not None)
+        known = self._before.keys() if new_only else self._before.keys() - self._new_only
+        mark = [NEW_ONLY] if new_only else []
+        self._append(
+            [directory, sorted(names), *mark]
+            for directory in directories
+            if directory not in known and (names := _list(directory)) is not None
+        )
 
     def note_created(self, real_path: str) -> bool:
         """Write down that the run is about to make a file, if it lies below a temporary directory and is new."""
@@ -146,7 +163,11 @@ class RunFiles:
             match _parse(line):
                 case [str(path), None]:
                     self._made.add(path)
-                case [str(directory), list(names)] if all(isinstance(name, str) for name in names):
+                case [str(directory), list(names), *mark] if all(isinstance(name, str) for name in names):
+                    if mark and directory not in self._before:
+                        self._new_only.add(directory)
+                    elif not mark:
+                        self._new_only.discard(directory)
                     self._before.setdefault(directory, frozenset(names))
                 case _:
                     pass
@@ -160,10 +181,11 @@ def start_run(directories: Sequence[Path]) -> None:
     """Write down what is in the temporary directories before the run makes anything there.
 
     What pytest keeps of its last runs is written down one level deeper. In a run that another process began, its
-    record stays, and directories that it did not know are added to it.
+    record stays, and directories that it did not know are added to it. The system's own ``/tmp`` is
+    known as well where it is not one of them; there it takes a new name.
 
     Args:
-        directories: The system's temporary directory, and any other that this run was told to use for the same purpose.
+        directories: The temporary directory, and any other that this run was told to use for the same purpose.
     """
     global _current  # noqa: PLW0603  # one run a process
     directory = _find_run_directory()
@@ -172,6 +194,7 @@ def start_run(directories: Sequence[Path]) -> None:
     real = [os.path.realpath(path) for path in directories]
     kept = [f"{path}/{name}" for path in real for name in _list(path) or () if name.startswith(PYTEST_PREFIX)]
     _current.remember([*real, *kept])
+    _current.remember([os.path.realpath(SYSTEM_DIRECTORY)], new_only=True)
 
 
 def note_created(path: str | os.PathLike[str]) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import textwrap
+import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.plugin.conftest import FEW_PLUGINS, MODES, make_database, make_project
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from tests.plugin.conftest import Outcome, SmallProject
 
@@ -207,6 +209,35 @@ def test_what_was_in_the_temporary_directory_before_is_protected(lone_project: S
         test_a="import sqlite3, tempfile\ndef test_a(): sqlite3.connect(tempfile.gettempdir() + '/old.db')"
     )
     assert lone_project.pytest().counts == {"failed": 1}
+
+
+USES_A_FIXED_NAME = (
+    "import sqlite3\ndef test_a(): sqlite3.connect('{path}').execute('CREATE TABLE articles (name TEXT)')"
+)
+
+
+@pytest.fixture
+def fixed_name() -> Iterator[Path]:
+    """Return the path of a file that is not there, in the directory that every system has for temporary files."""
+    path = Path(f"/tmp/engineroom-{uuid.uuid4().hex}.db")  # noqa: S108  # it is this directory that is meant
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def test_a_name_below_slash_tmp_is_free_wherever_the_temporary_directory_is(
+    lone_project: SmallProject, fixed_name: Path
+) -> None:
+    lone_project.write(test_a=USES_A_FIXED_NAME.format(path=fixed_name))
+    done = lone_project.pytest()
+    assert done.counts == {"passed": 1}, done.out
+
+
+def test_what_was_below_slash_tmp_before_is_protected(lone_project: SmallProject, fixed_name: Path) -> None:
+    make_database(fixed_name)
+    lone_project.write(test_a=USES_A_FIXED_NAME.format(path=fixed_name))
+    done = lone_project.pytest()
+    assert done.counts == {"failed": 1}, done.out
+    assert f"Refused to connect to sqlite:///{fixed_name}" in done.out
 
 
 MAKES_DATABASES = """

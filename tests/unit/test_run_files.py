@@ -119,6 +119,22 @@ def test_several_temporary_directories_count_and_the_inner_one_does_not_open_the
     assert not is_owned(temporary / "shop.db")
 
 
+def test_in_the_systems_own_directory_only_what_has_a_new_name_is_the_runs(
+    temporary: Path, tmp_path: Path, run_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "system" / "project"
+    project.mkdir(parents=True)
+    monkeypatch.setattr(_run_files, "SYSTEM_DIRECTORY", str(project.parent))
+    _run_files.start_run([temporary])
+    child = RunFiles(run_directory / _run_files.LOG_NAME)
+    assert is_owned(project.parent / "new.db")
+    assert not _run_files.note_created(project / "new.db")
+    assert not child.note_created(os.path.realpath(project / "new.db"))
+    _run_files.start_run([project.parent])
+    assert _run_files.note_created(project / "new.db")
+    assert child.is_owned(os.path.realpath(project / "new.db"))
+
+
 def test_a_directory_that_is_not_there_or_cannot_be_listed_makes_nothing_the_runs(temporary: Path) -> None:
     _run_files.start_run([temporary / "nowhere", temporary / "shop.db"])
     assert not is_owned(temporary / "nowhere" / "new.db")
@@ -386,7 +402,7 @@ def test_threads_lose_nothing_that_they_note(temporary: Path, run_directory: Pat
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(_run_files.note_created, paths))
     assert all(map(is_owned, paths))
-    assert len((run_directory / _run_files.LOG_NAME).read_bytes().splitlines()) == 65
+    assert len((run_directory / _run_files.LOG_NAME).read_bytes().splitlines()) == 1 + 1 + 64  # /tmp is one
 
 
 # --- Databases in memory
