@@ -39,20 +39,23 @@ _STATEMENTS = (
     "tests/unit/test_statements_lexer.py",
     "tests/unit/test_statements_words.py",
 )
+_WRITES = (
+    "--deselect",
+    "tests/unit/test_statements_writes.py::test_no_text_is_too_much",  # it only looks for what crashes
+    "tests/unit/test_statements_writes.py",
+)
 _ADDRESS = ("tests/unit/test_address.py", "tests/unit/test_masking.py")
 ONE_WAY_EACH = "not run_sync and not aiosqlite and not async and not pooled and not driver and not taken"
 """A statement on SQLite is judged whichever way it came: text(), a raw cursor and creator= stand for all."""
 _SQLITE_CONNECTIONS = (
     "-k",
-    "not test_is_allowed_where and not test_is_never_refused",
-    "tests/database/sqlite/test_watch_over_a_connection.py",
+    f"{ONE_WAY_EACH} or test_live_identity or test_guard_from_outside",
     "tests/database/sqlite/test_live_identity.py",
     "tests/database/sqlite/test_guard_from_outside.py",
-    "tests/database/sqlite/test_guard_on_sqlite.py",
-    "tests/database/sqlite/test_drop_all.py",
-    "tests/database/sqlite/test_permit.py",
+    "tests/database/sqlite/test_watch_over_a_connection.py",
+    "tests/database/sqlite/test_creations_of_a_connection.py",
 )
-"""All ways in which connections are opened and used; that they let pass what is harmless is the judges' business."""
+"""All ways in which connections are opened and used; what they may do is the judges' business."""
 _SQLITE_JUDGES = (
     "-k",
     ONE_WAY_EACH,
@@ -91,6 +94,8 @@ TESTS: dict[str, tuple[str, ...]] = {
         )
     },
     "_statements/creations": ("tests/unit/test_creations.py",),
+    "_statements/files": ("tests/unit/test_statements_files.py",),
+    **{f"_statements/{name}": _WRITES for name in ("writes", "mysql_writes", "postgresql_writes")},
     "_identity": ("tests/unit/test_identity.py",),
     "_permit": (
         "-k",
@@ -100,8 +105,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "_guard/refusals": ("tests/unit/test_refusals.py",),
     **{f"_guard/{name}": _SERVERS for name in ("server", "server_watch", "catalogue")},
-    **{f"_guard/{name}": _SQLITE_JUDGES for name in ("answers", "creations", "drop_all", "schemas", "watch")},
-    **{f"_guard/{name}": _SQLITE_CONNECTIONS for name in ("__init__", "live", "outside", "sqlite_connection")},
+    **{f"_guard/{name}": _SQLITE_JUDGES for name in ("answers", "creations", "schemas", "watch")},
+    **{f"_guard/{name}": _SQLITE_CONNECTIONS for name in ("__init__", "outside", "sqlite_connection")},
+    "_guard/live": ("tests/database/test_live_facts.py", *_SQLITE_CONNECTIONS),
+    "_guard/drop_all": ("tests/database/sqlite/test_drop_all.py",),
 }
 """The tests that are meant to notice a change of each module; the first ones should be the fast ones."""
 

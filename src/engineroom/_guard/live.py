@@ -12,7 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from engineroom import _identity
 from engineroom._address import mask_url
+from engineroom._guard.catalogue import fetch
 from engineroom._guard.schemas import MAIN, ask
+from engineroom._guard.server_watch import QUESTIONS
 from engineroom._guard.sqlite_connection import GuardedConnection
 from engineroom._verdict import SERVER_BACKENDS, Facts
 from engineroom.errors import RefusalError
@@ -25,12 +27,6 @@ if TYPE_CHECKING:
     from engineroom._guard.watch import Watch
 
 __all__ = ["facts_of", "identify_connection", "in_its_thread", "sqlite3_connection", "watch_of"]
-
-QUESTIONS = {
-    "postgresql": "SELECT current_database()",
-    "mysql": "SELECT DATABASE()",
-    "mariadb": "SELECT DATABASE()",
-}
 
 
 def facts_of(target: Engine | Connection) -> Facts:
@@ -59,10 +55,13 @@ def identify_connection(dbapi_connection: Any, dialect: Dialect, location: str =
     """
     if dialect.name == "sqlite":
         watch = watch_of(dbapi_connection)
-        return watch.main.facts if watch else _identify_sqlite(dbapi_connection, location)
+        if watch is None:
+            return _identify_sqlite(dbapi_connection, location)
+        # The path is looked at again: the file may have got a second name since it was opened.
+        return _identity.facts_of_sqlite_path(watch.main.path) if watch.main.path else watch.main.facts
     if dialect.name not in SERVER_BACKENDS:
         return Facts(dialect.name, None, location=location)
-    name = _fetch(dbapi_connection, QUESTIONS[dialect.name])[0][0]
+    name = fetch(dbapi_connection, QUESTIONS[dialect.name])[0][0]
     return Facts(dialect.name, name or None, location=location)
 
 
@@ -106,12 +105,3 @@ def _identify_sqlite(dbapi_connection: Any, location: str) -> Facts:
     rows = in_its_thread(dbapi_connection, lambda connection: ask(connection, "PRAGMA database_list"))
     files = [file for _, schema, file in rows if schema == MAIN]
     return _identity.facts_of_sqlite_path(files[0]) if files else Facts("sqlite", None, location=location)
-
-
-def _fetch(dbapi_connection: Any, question: str) -> Any:
-    cursor = dbapi_connection.cursor()
-    try:
-        cursor.execute(question)
-        return cursor.fetchall()
-    finally:
-        cursor.close()

@@ -44,5 +44,5 @@ def opened_files(sql: str) -> tuple[str | None, ...]:
 def _file(cursor: Cursor) -> str | None:
     token = cursor.token
     name = SQLITE.part(cursor.sql, token) if token is not None else None
-    is_whole = cursor.at + 1 >= cursor.stop or cursor.word(1) in {"AS", "KEY"}
+    is_whole = cursor.at + 1 >= cursor.stop or cursor.word(1) == "AS"
     return name if is_whole else None

@@ -126,7 +126,7 @@ class MySQLWrites:
         self._write(f"{head.lower()} into", cursor.parts())
 
     def _load(self, cursor: Cursor) -> None:
-        while not cursor.done and not cursor.accept("INTO", "TABLE"):
+        while not cursor.done and not cursor.accept("TABLE"):
             cursor.at += 1
         self._write("load data into", cursor.parts())
 

@@ -18,7 +18,6 @@ from sqlalchemy.pool import NullPool
 
 import engineroom
 from engineroom._project import Project
-from engineroom._statements.files import opened_files
 from engineroom.errors import FenceError
 from engineroom.testing import fence
 from engineroom.testing.ledger import active_ledger, open_ledger
@@ -324,23 +323,3 @@ def test_it_is_not_felt(shop: Path) -> None:
     fenced.close()
     plain.close()
     assert min(ratios) < 1.3
-
-
-@pytest.mark.parametrize(
-    ("sql", "files"),
-    [
-        ("ATTACH 'a' AS b", ("a",)),
-        ("ATTACH a AS b", ("a",)),
-        ("ATTACH 'a' || 'b' AS c", (None,)),
-        ("ATTACH ('a') AS b", (None,)),
-        ("VACUUM x INTO ?", (None,)),
-        ("vacuum into 'it''s'", ("it's",)),
-        ("SELECT 1; ATTACH 'a' AS b; DETACH b; VACUUM", ("a",)),
-        ("EXPLAIN ATTACH 'a' AS b", ()),
-        ("SELECT attach FROM vacuum", ()),
-        ("ATTACH", (None,)),
-        ("", ()),
-    ],
-)
-def test_the_files_of_a_text(sql: str, files: tuple[str | None, ...]) -> None:
-    assert opened_files(sql) == files
