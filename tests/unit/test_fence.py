@@ -869,6 +869,15 @@ def test_the_message_has_four_parts(raised: Path) -> None:
     ]
 
 
+def test_nobody_is_told_to_read_a_file_that_is_not_there(raised: Path) -> None:
+    with pytest.raises(FenceError) as caught:
+        connect(raised.with_name("new.db"))
+    assert str(caught.value).splitlines()[3:-1] == [
+        'Fix: - use a database below tmp_path, or one whose name starts with "test_", or',
+        '     - if every test run may change it, say so in pyproject.toml: [tool.engineroom] fence_allow = ["new.db"].',
+    ]
+
+
 def test_the_message_names_the_patterns_of_the_project(shop: Path) -> None:
     fence.raise_fence(Project(root=shop.parent, test_names=("*_test.db", "tests_*")))
     with pytest.raises(FenceError, match=r"whose name matches \*_test.db or tests_\*"):

@@ -54,12 +54,13 @@ def refuse_sqlite(protected: ProtectedDatabase, terms: Terms, *, through_engine:
     other = f"use a database below tmp_path, or one whose name {tell_test_names(terms)}"
     left = f"remove it, if an earlier run left it there: rm {shlex.quote(_show(protected.path))}"
     target = f"sqlite:///{protected.path}" if protected.path else "a SQLite database whose name cannot be read"
+    is_new = bool(protected.path) and not os.path.lexists(protected.path)
     return refuse(
         f"Refused to connect to {target}",
         why=protected.verdict.reason,
         fix=[
-            engine if through_engine else read,
-            left if _run_files.is_below_temporary(protected.path) else other,
+            *([engine] if through_engine else [] if is_new else [read]),
+            left if not is_new and _run_files.is_below_temporary(protected.path) else other,
             *([_tell_how_to_allow(protected.path, terms)] if protected.path else []),
         ],
         target=target,
