@@ -96,7 +96,7 @@ def neighbours(session: nox.Session) -> None:
     home = session.cache_dir / "neighbours"
     session.run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(home / "wheel"), ".")
     wheel = max((home / "wheel").glob("engineroom-*.whl"), key=lambda path: path.stat().st_mtime)
-    session.run("python", "neighbours/run.py", "--wheel", str(wheel), "--home", str(home), *session.posargs)
+    session.run("python", "-m", "neighbours.run", "--wheel", str(wheel), "--home", str(home), *session.posargs)
 
 
 @nox.session

@@ -3,7 +3,7 @@
 Each neighbour in ``neighbours.toml`` gets an environment of its own, made from its sdist on PyPI. Its suite runs
 without engineroom, then with it; tests that ended differently are run again both ways, since some are flaky. A
 difference that stays, a refusal or a warning is a fault, and the exit code says so.
-Usage: ``nox -s neighbours [-- NAME ...]``, or ``python neighbours/run.py --wheel WHEEL [NAME ...]``.
+Usage: ``nox -s neighbours [-- NAME ...]``, or ``python -m neighbours.run --wheel WHEEL [NAME ...]``.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import subprocess
 import sys
 import tarfile
 import time
-import tomllib
 import venv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from neighbours.page import read_table, write_results
 
 HERE = Path(__file__).parent
 DROPPED = ("APP_ENV", "PYTEST_", "ENGINEROOM_", "COVERAGE_", "NOX_", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
@@ -239,7 +240,6 @@ def tell_fault(without: Run, installed: Run, different: list[str]) -> str:
 
 def read_neighbours() -> list[Neighbour]:
     """Read the table."""
-    table = tomllib.loads((HERE / "neighbours.toml").read_text())
     lists = ("requirements", "arguments", "fence_allow")
     return [
         Neighbour(
@@ -247,20 +247,31 @@ def read_neighbours() -> list[Neighbour]:
             **{key: tuple(value) if key in lists else value for key, value in row.items() if key != "environ"},
             environ=tuple(row.get("environ", {}).items()),
         )
-        for name, row in table.items()
+        for name, row in read_table().items()
     ]
+
+
+def sum_up(result: Result) -> dict[str, Any]:
+    """Return what the documentation tells of a neighbour."""
+    outcomes = list(result.without.outcomes.values()) if result.without else []
+    return {
+        "version": result.neighbour.version,
+        "tests": len(outcomes),
+        "passed": outcomes.count("passed"),
+        "failed": sum(outcomes.count(word) for word in ("failed", "error")),
+        "result": "DIFFERENT" if result.fault else "same",
+    }
 
 
 def tell(results: list[Result]) -> None:
     """Print the table, and below it what is wrong."""
     print(f"\n{'package':34} {'tests':>6} {'passed':>6} {'failed':>6} {'without, s':>10} {'with, s':>8}  result")
-    for neighbour, without, installed, fault in results:
-        outcomes = list(without.outcomes.values()) if without else []
-        bad = sum(outcomes.count(word) for word in ("failed", "error"))
-        seconds = f"{without.seconds if without else 0:10.0f} {installed.seconds if installed else 0:8.0f}"
-        name = f"{neighbour.name} {neighbour.version}"
-        word = "DIFFERENT" if fault else "same"
-        print(f"{name:34} {len(outcomes):6} {outcomes.count('passed'):6} {bad:6} {seconds}  {word}")
+    for result in results:
+        row = sum_up(result)
+        counts = " ".join(f"{row[key]:6}" for key in ("tests", "passed", "failed"))
+        seconds = [run.seconds if run else 0 for run in (result.without, result.installed)]
+        name = f"{result.neighbour.name} {result.neighbour.version}"
+        print(f"{name:34} {counts} {seconds[0]:10.0f} {seconds[1]:8.0f}  {row['result']}")
     for result in results:
         if result.fault:
             print(f"\n{result.neighbour.name}: {result.fault}")
@@ -283,6 +294,7 @@ def main() -> int:
         print(f"{name} ...", flush=True)
         results.append(street.compare(known[name]))
     tell(results)
+    write_results({result.neighbour.name: sum_up(result) for result in results})
     return int(any(result.fault for result in results))
 
 
