@@ -27,8 +27,8 @@ FOOT = """
   only what uses databases is run: `arguments` in `neighbours/neighbours.toml`.
 
 *failed*
-: Tests that fail without engineroom as well, for example since a newer release of something that they use is installed.
-  They fail with it in the same way.
+: Tests that fail without engineroom as well, since a server that they ask for is not there, or a newer release of
+  something that they use is. They fail with it in the same way.
 
 *allowed*
 : What the project had to say in its `pyproject.toml`, as `fence_allow` in `[tool.engineroom]`. In each case the suite

@@ -94,9 +94,12 @@ class Street:
     """
 
     def __init__(self, home: Path, wheel: Path) -> None:
-        """Keep the places."""
+        """Keep the places. The plugin stands alone: a suite may well have a module called ``run`` of its own."""
         self.home = home
         self.wheel = wheel
+        self.plugin = home / "plugin"
+        self.plugin.mkdir(parents=True, exist_ok=True)
+        shutil.copy(HERE / "outcomes.py", self.plugin)
 
     def compare(self, neighbour: Neighbour) -> Result:
         """Run a suite both ways, and say what is different."""
@@ -165,7 +168,11 @@ class Street:
         outcomes = said.with_suffix(".json")
         outcomes.unlink(missing_ok=True)
         environ = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
-        environ |= {"PYTHONPATH": str(HERE), "OUTCOMES_FILE": str(outcomes), "TMPDIR": str(directory / "temporary")}
+        environ |= {
+            "PYTHONPATH": str(self.plugin),
+            "OUTCOMES_FILE": str(outcomes),
+            "TMPDIR": str(directory / "temporary"),
+        }
         python = self._python(neighbour)
         environ |= {"PATH": f"{python.parent}{os.pathsep}{environ.get('PATH', '')}", "HOME": str(directory / "user")}
         environ |= dict(neighbour.environ)
