@@ -43,7 +43,7 @@ class Neighbour:
         why: What its suite does that the fence looks at.
         requirements: What the tests need besides the package.
         arguments: What pytest is told.
-        environ: Variables that the suite wants.
+        environ: Variables that the suite wants, or what builds the package.
         fence_allow: What a user of engineroom would allow in this project.
         seconds: How long the suite may take.
     """
@@ -138,7 +138,9 @@ class Street:
         if not place.is_dir():
             sdists = self.home / "sdists" / neighbour.name
             requirement = f"{neighbour.name}=={neighbour.version}"
-            self._pip("download", "--no-deps", f"--no-binary={neighbour.name}", "-d", str(sdists), requirement)
+            self._pip(
+                neighbour, "download", "--no-deps", f"--no-binary={neighbour.name}", "-d", str(sdists), requirement
+            )
             with tarfile.open(next(sdists.glob("*.tar.gz"))) as archive:
                 archive.extractall(place, filter="data")
         return next(path for path in place.iterdir() if path.is_dir())
@@ -193,15 +195,16 @@ class Street:
 
     def _move(self, neighbour: Neighbour, *arguments: str) -> None:
         """Change the neighbour's environment by the pip of this one; a pip of its own would take long to install."""
-        self._pip("--python", str(self._python(neighbour)), *arguments)
+        self._pip(neighbour, "--python", str(self._python(neighbour)), *arguments)
 
     def _python(self, neighbour: Neighbour) -> Path:
         return self.home / "environments" / neighbour.name / "bin" / "python"
 
-    def _pip(self, *arguments: str) -> None:
+    def _pip(self, neighbour: Neighbour, *arguments: str) -> None:
         command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+        environ = os.environ | dict(neighbour.environ)
         done = subprocess.run(  # noqa: S603
-            command, capture_output=True, text=True, timeout=SECONDS_TO_INSTALL, check=False
+            command, capture_output=True, text=True, timeout=SECONDS_TO_INSTALL, check=False, env=environ
         )
         if done.returncode:
             raise OSError(f"pip failed at {' '.join(arguments)}:\n{done.stderr[-2000:]}")
@@ -247,15 +250,14 @@ def tell_fault(without: Run, installed: Run, different: list[str]) -> str:
 
 def read_neighbours() -> list[Neighbour]:
     """Read the table."""
-    lists = ("requirements", "arguments", "fence_allow")
-    return [
-        Neighbour(
-            name,
-            **{key: tuple(value) if key in lists else value for key, value in row.items() if key != "environ"},
-            environ=tuple(row.get("environ", {}).items()),
-        )
-        for name, row in read_table().items()
-    ]
+    neighbours = []
+    for name, row in read_table().items():
+        fields: dict[str, Any] = {
+            key: tuple(value) if key in ("requirements", "arguments", "fence_allow") else value
+            for key, value in row.items()
+        }
+        neighbours.append(Neighbour(name, **(fields | {"environ": tuple(row.get("environ", {}).items())})))
+    return neighbours
 
 
 def sum_up(result: Result) -> dict[str, Any]:
