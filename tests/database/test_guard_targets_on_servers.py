@@ -301,6 +301,12 @@ WITH_A_TABLE_OF_ONES_OWN = {
         "TRUNCATE mine CASCADE",
     ),
     "its views": ("CREATE TABLE mine (id int)", "CREATE VIEW over_mine AS TABLE mine", "DROP TABLE mine CASCADE"),
+    "a sequence that it was given": (
+        "CREATE SEQUENCE numbers",
+        "CREATE TABLE mine (id int)",
+        "ALTER SEQUENCE numbers OWNED BY mine.id",
+        "DROP TABLE mine",
+    ),
     "what refers to what refers to it": (
         "CREATE TABLE mine (id int PRIMARY KEY)",
         "CREATE TABLE mine_too (id int PRIMARY KEY REFERENCES mine)",
@@ -321,7 +327,8 @@ def test_nothing_of_others_goes_with_a_table_of_ones_own(name: str, statements: 
 def test_a_tree_of_ones_own_tables_is_dropped(reach: Reach) -> None:
     kept = reach("psycopg")
     kept.send(
-        "CREATE TABLE mine (id int PRIMARY KEY)",
+        "CREATE TABLE mine (id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY, number serial)",
+        "ALTER TABLE mine ADD COLUMN later bigserial",
         "CREATE TABLE mine_too (id int REFERENCES mine)",
         "TRUNCATE mine CASCADE",
         "DROP TABLE mine CASCADE",
@@ -399,6 +406,7 @@ ASKED = {
     "a key of a name that is too long": ((), "ALTER TABLE a.b.c.users DROP CONSTRAINT k CASCADE", "drop constraint"),
     "a type that is not there": ((), "DROP TYPE IF EXISTS never_was", ""),
     "a type that is there": (("CREATE TYPE mood AS ENUM ('a')",), "DROP TYPE mood", "drop type mood"),
+    "a table that is not there in any letter case": ((), "DROP TABLE IF EXISTS Ä", ""),
     "an index by a new name": ((), "ALTER INDEX users_pkey RENAME TO users_key", ""),
     "a table that is called an index": ((), "ALTER INDEX users RENAME TO people", "rename index users"),
     "a creation of a name of three parts": (
@@ -458,6 +466,15 @@ def test_what_the_catalogue_answers_decides(
         assert kept.refusal(*statements, statement).startswith(f"Refused to {told}")
     else:
         kept.send(*statements, statement)
+
+
+@pytest.mark.parametrize("name", POSTGRESQL)
+def test_a_name_that_some_servers_fold_is_looked_up_in_both_letter_cases(name: str, reach: Reach) -> None:
+    # In a database of an encoding with one byte for each letter, this drops ä.
+    kept = reach(name)
+    kept.database.send('CREATE TABLE "ä" (id int)')
+    assert "drop table Ä" in kept.refusal("DROP TABLE IF EXISTS Ä")
+    assert "ä" in kept.database.relations()
 
 
 @pytest.mark.parametrize("name", POSTGRESQL)

@@ -148,6 +148,29 @@ REACHING_ON_MYSQL = {
         "SET /*! STATEMENT max_statement_time = 1 FOR DELETE FROM shop.users */",
         "delete from shop.users",
     ),
+    "a loop": ("LOOP DELETE FROM shop.users; END LOOP", "delete from shop.users"),
+    "a drop of several": ("DROP TABLES users, shop.users", "drop table users; drop table shop.users"),
+    "a drop of a body": ("DROP PACKAGE BODY IF EXISTS shop.p", "drop package shop.p"),
+    "an alter of a view": (
+        "ALTER ALGORITHM = MERGE SQL SECURITY INVOKER VIEW shop.v AS SELECT * FROM users FORCE INDEX (i)",
+        "alter view shop.v",
+    ),
+    "an alter of what may be there": ("ALTER TABLE IF EXISTS shop.users ADD x int", "alter table shop.users"),
+    "an alter that waits for nobody": ("ALTER ONLINE TABLE shop.users ADD x int", "alter table shop.users"),
+    "an event that moves": (
+        "ALTER EVENT e ON SCHEDULE EVERY 1 DAY RENAME TO shop.e DISABLE",
+        "alter event e; alter event shop.e",
+    ),
+    "an immediate statement in double quotes": ('EXECUTE IMMEDIATE "USE shop"', "use shop"),
+    "an immediate statement with a string": (
+        r"EXECUTE IMMEDIATE 'DELETE FROM users WHERE a = \'\'; USE shop'",
+        "delete from users; use shop",
+    ),
+    "an immediate statement with nothing before it": ("EXECUTE IMMEDIATE '' 'USE shop'", "use shop"),
+    "an immediate statement in an immediate block": (
+        "EXECUTE IMMEDIATE 'BEGIN NOT ATOMIC EXECUTE IMMEDIATE ''USE shop''; END'",
+        "use shop",
+    ),
     "behind an unfinished string": ("DELETE FROM shop.users; SELECT 'x", "delete from shop.users"),
 }
 SECOND_STATEMENTS = [
@@ -198,6 +221,20 @@ STAYING_ON_MYSQL = {
     "an assignment": ("SET @a = 'shop.users'", ""),
     "an event that is switched": ("ALTER EVENT e ENABLE", "alter event e"),
     "a checked table": ("CHECK TABLE shop.users", ""),
+    "a name in a block": ("IF (SELECT shop.use FROM shop.x) THEN SELECT 1; END IF", ""),
+    "a comparison behind an update": (
+        "IF 1 THEN UPDATE users SET a = 1; SELECT 1, shop.orders.paid = 2 FROM shop.orders; END IF",
+        "update users",
+    ),
+    "an alter of its own view": (
+        "ALTER VIEW v AS SELECT a, CONVERT(b, CHAR) IN (TABLE shop.users) FROM users",
+        "alter view v",
+    ),
+    "an alter of its own database": ("ALTER DATABASE CHARACTER SET utf8mb4", ""),
+    "an alter of its own database by default": ("ALTER SCHEMA DEFAULT CHARACTER SET = utf8mb4", ""),
+    "an alter of its own database in order": ("ALTER DATABASE COLLATE utf8mb4_bin", ""),
+    "an alter of its own database to be read": ("ALTER DATABASE READ ONLY = 1", ""),
+    "an alter of its own database with a comment": ("ALTER DATABASE COMMENT = 'shop'", ""),
     "a renamed column": ("ALTER TABLE users RENAME COLUMN a TO b", "alter table users"),
     "a renamed index": ("ALTER TABLE users RENAME INDEX a TO b, RENAME KEY c TO d", "alter table users"),
     "another character set": ("ALTER TABLE users CONVERT TO CHARACTER SET utf8mb4", "alter table users"),
@@ -232,6 +269,7 @@ def test_a_text_that_does_not(sql: str, told: str) -> None:
 
 @pytest.mark.parametrize(("length", "is_remembered"), [(2000, True), (2001, False)])
 def test_a_text_that_is_not_too_long_is_remembered(length: int, is_remembered: bool) -> None:
+    writes._read_and_remember.cache_clear()
     sql = "USE shop".ljust(length)
     assert tell(written_databases(sql, "mariadb")) == "use shop"
     assert writes._read_and_remember.cache_info().currsize == is_remembered

@@ -111,7 +111,7 @@ def _gather_facts(target: str | URL | Engine | AsyncEngine | Connection | AsyncC
     if isinstance(target, (Connection, Engine)):
         return live.facts_of(target)
     if isinstance(target, (AsyncConnection, AsyncEngine)):
-        return _identity.facts_of_url(target.engine.url if isinstance(target, AsyncConnection) else target.url)
+        return _identity.facts_of_url(target.engine.url)
     return _identity.facts_of_url(make_url(target))
 
 

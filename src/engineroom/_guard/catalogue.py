@@ -21,6 +21,15 @@ LEFT JOIN pg_catalog.pg_class c ON c.oid = named.oid WHERE named.oid IS NOT NULL
 """
 """The name is looked up as a DROP looks it up; the row of a relation that is newer than the transaction's snapshot is
 not to be seen."""
+POSTGRESQL_MADE = """
+SELECT named.oid FROM (SELECT pg_catalog.to_regclass({0})::oid AS oid) named
+LEFT JOIN pg_catalog.pg_class c ON c.oid = named.oid
+WHERE named.oid IS NOT NULL AND c.relpersistence IS DISTINCT FROM 't'
+UNION ALL SELECT d.objid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+WHERE d.refobjid = pg_catalog.to_regclass({0}) AND d.refclassid = 'pg_catalog.pg_class'::regclass
+AND d.classid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i')
+"""
+"""A permanent table that was just created, and the sequences that were created with it."""
 POSTGRESQL_TYPE = "SELECT pg_catalog.to_regtype({})::oid"
 POSTGRESQL_DEPENDANTS = """
 SELECT count(*) FROM pg_catalog.pg_constraint k
@@ -34,10 +43,14 @@ WITH RECURSIVE edge AS (
     UNION ALL SELECT confrelid, conrelid FROM pg_catalog.pg_constraint WHERE contype = 'f'
     UNION ALL SELECT d.refobjid, r.ev_class FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
               WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+    UNION ALL SELECT d.refobjid, s.oid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid
+              WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+              AND d.deptype IN ('a', 'i') AND s.relkind = 'S' AND s.oid < d.refobjid
 ), below AS (SELECT {0}::oid AS oid UNION SELECT edge.child FROM below JOIN edge ON edge.parent = below.oid)
 SELECT oid FROM below
 """
-"""What may go together with a table: its partitions and heirs, the tables that refer to it, its views."""
+"""What may go together with a table: its partitions and heirs, the tables that refer to it, its views, and the older
+sequences that it owns: it may have been given one that somebody wants to keep."""
 POSTGRESQL_PRESENCE = {
     "function": """SELECT 1 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
         WHERE {lower}(p.proname::text) = {lower}({name}::name::text) AND n.nspname = coalesce({place}, n.nspname)""",
@@ -125,6 +138,9 @@ class Catalogue:
         ask = self._is_harmless_on_postgresql if self._is_postgresql else self._is_harmless_on_mysql
         # Some drivers write a doubled percent sign as one, others do not.
         readings = {name.parts, tuple(part.replace("%%", "%") for part in name.parts)}
+        if self._is_postgresql and not all(part.isascii() for part in name.parts):
+            # Where each letter is one byte, the server folds letters that are not ASCII, too.
+            readings |= {tuple(part.lower() for part in parts) for parts in readings}
         return all(ask(name.kind, parts) for parts in readings)
 
     def find_tables(self, parts: tuple[str, ...]) -> frozenset[object]:
@@ -139,6 +155,12 @@ class Catalogue:
             return frozenset(oid for oid, persistence, _ in rows if _text(persistence) != "t")
         database = _quote_bytes(parts[-2]) if len(parts) > 1 else "NULL"
         return frozenset(tuple(row) for row in self._ask(MYSQL_TABLE, database, _quote_bytes(parts[-1])))
+
+    def find_made(self, parts: tuple[str, ...]) -> frozenset[object]:
+        """Return what identifies the table that was just created under a name, and what was created with it."""
+        if self._is_postgresql and len(parts) <= MOST_PARTS:
+            return frozenset(oid for (oid,) in self._ask(POSTGRESQL_MADE, _quote_name(parts)))
+        return self.find_tables(parts)
 
     def _is_harmless_on_postgresql(self, kind: str, parts: tuple[str, ...]) -> bool:
         if kind == "constraint":

@@ -124,7 +124,7 @@ class ServerWatch:
             return
         if not self._created and self.when_created is not None:
             self.when_created()
-        self._created.update(self._catalogue.find_tables(parts))
+        self._created.update(self._catalogue.find_made(parts))
 
     def settle(self, losses: Sequence[Destruction]) -> None:
         """Do what is due after a statement: tell which permits it used, and forget own tables that are gone.

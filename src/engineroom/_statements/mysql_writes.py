@@ -31,7 +31,8 @@ _AFTER_TABLE = word_set(
     """JOIN INNER CROSS LEFT RIGHT OUTER NATURAL STRAIGHT_JOIN ON USING SET WHERE ORDER LIMIT USE FORCE IGNORE PARTITION
     FOR RETURNING FROM"""
 )
-_DEEPEST = 4
+_OPTIONS = frozenset({"CHARACTER", "COLLATE", "DEFAULT", "READ"})
+"""Reserved words that stand for no database behind ALTER DATABASE, where its name may be left out."""
 
 Found = tuple[str, str | None, str]
 Parts = tuple[str, ...]
@@ -43,7 +44,6 @@ class MySQLWrites:
     def __init__(self, reading: MySQLReading) -> None:
         """Start with nothing found."""
         self.reading = reading
-        self.depth = 0
         self.found: list[Found] = []
         self._statements: Mapping[str, Callable[[Cursor], None]] = {
             "ALTER": self._alter,
@@ -181,9 +181,7 @@ class MySQLWrites:
 
     def _drop(self, cursor: Cursor) -> None:
         cursor.accept("DROP")
-        if cursor.accept("TEMPORARY"):
-            return
-        kind = cursor.accept_any(_KINDS)
+        kind = cursor.accept_any(_KINDS)  # none for DROP TEMPORARY
         cursor.accept("BODY")
         cursor.accept("IF", "EXISTS")
         operation = f"drop {_spell(kind)}"
@@ -216,18 +214,19 @@ class MySQLWrites:
                 self._write(operation, _parts_behind(cursor, "ON"))
 
     def _alter(self, cursor: Cursor) -> None:
-        cursor.accept("ALTER")
         while not cursor.done and cursor.word() not in _KINDS:
             cursor.at += 1
         kind = cursor.accept_any(_KINDS)
         cursor.accept("IF", "EXISTS")
         operation = f"alter {_spell(kind)}"
-        if kind in _DATABASES:
+        if kind in _DATABASES and cursor.word() not in _OPTIONS and cursor.word(1) != "=":
             self._write_database(operation, cursor.parts())
         elif kind in _NAMED:
             self._write(operation, cursor.parts())
             for action in cursor.actions() if kind == "TABLE" else []:
                 self._move(operation, action)
+            if kind == "EVENT":
+                self._write(operation, _parts_behind(cursor, "RENAME", "TO"))
 
     def _move(self, operation: str, action: Cursor) -> None:
         """Read the other table that an action of ALTER TABLE names."""
@@ -257,10 +256,7 @@ class MySQLWrites:
         while (token := cursor.token) is not None and token.kind == STRING:
             texts.append(read_string(cursor.sql, token, mysql=True) or "")
             cursor.at += 1
-        if texts and self.depth < _DEEPEST:
-            self.depth += 1
-            self.text("".join(texts))
-            self.depth -= 1
+        self.text("".join(texts))  # each text within a text is far shorter, so that this ends
 
 
 def _tables(cursor: Cursor) -> list[tuple[str, Parts]]:
@@ -291,8 +287,8 @@ def _tables(cursor: Cursor) -> list[tuple[str, Parts]]:
     return found
 
 
-def _parts_behind(cursor: Cursor, word: str) -> Parts:
-    while not cursor.done and not cursor.accept(word):
+def _parts_behind(cursor: Cursor, *words: str) -> Parts:
+    while not cursor.done and not cursor.accept(*words):
         cursor.at += 1
     return cursor.parts()
 
