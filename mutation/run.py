@@ -49,7 +49,8 @@ ONE_WAY_EACH = "not run_sync and not aiosqlite and not async and not pooled and 
 """A statement on SQLite is judged whichever way it came: text(), a raw cursor and creator= stand for all."""
 _SQLITE_CONNECTIONS = (
     "-k",
-    f"{ONE_WAY_EACH} or test_live_identity or test_guard_from_outside",
+    f"{ONE_WAY_EACH} or test_live_identity or test_guard_from_outside or test_watch_from_outside",
+    "tests/database/sqlite/test_watch_from_outside.py",
     "tests/database/sqlite/test_live_identity.py",
     "tests/database/sqlite/test_guard_from_outside.py",
     "tests/database/sqlite/test_watch_over_a_connection.py",
@@ -106,7 +107,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "_guard/refusals": ("tests/unit/test_refusals.py",),
     **{f"_guard/{name}": _SERVERS for name in ("server", "server_watch", "catalogue")},
     **{f"_guard/{name}": _SQLITE_JUDGES for name in ("answers", "creations", "schemas", "watch")},
-    **{f"_guard/{name}": _SQLITE_CONNECTIONS for name in ("__init__", "outside", "sqlite_connection")},
+    **{f"_guard/{name}": _SQLITE_CONNECTIONS for name in ("outside", "sqlite_connection")},
+    "_guard/__init__": ("tests/database/test_guard_put_on.py", *_SQLITE_CONNECTIONS),
     "_guard/live": ("tests/database/test_live_facts.py", *_SQLITE_CONNECTIONS),
     "_guard/drop_all": ("tests/database/sqlite/test_drop_all.py",),
 }
