@@ -23,8 +23,8 @@ it, as it is. Each test has to end in the same way, nothing may be refused, and 
 """
 FOOT = """
 *tests*
-: Those that were run both ways. What needs the network or a server of its own is left out, and of some large suites
-  only what uses databases is run: `arguments` in `neighbours/neighbours.toml`.
+: Those that were run both ways; of some large suites only what uses databases is run. `neighbours/neighbours.toml`
+  says how each suite is started. What is neither passed nor failed was skipped, or failed as its author expects.
 
 *failed*
 : Tests that fail without engineroom as well, since a server that they ask for is not there, or a newer release of
