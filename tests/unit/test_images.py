@@ -17,7 +17,7 @@ from sqlalchemy import DDL, Column, Integer, MetaData, String, Table, create_eng
 from sqlalchemy.pool import NullPool
 
 from engineroom import _project, _schema
-from engineroom._project import BindConfiguration
+from engineroom._project.bind import BindConfiguration
 from engineroom._schema import images
 from engineroom._schema.keys import key_of
 from engineroom._schema.place import Place

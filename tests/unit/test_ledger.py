@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from engineroom.errors import DestructiveOperationError, FenceError
 from engineroom.testing import expect_refusal, ledger
-from engineroom.testing.ledger import Ledger, Refusal, active_ledger, close_ledger, open_ledger
+from engineroom.testing._record import Refusal
+from engineroom.testing.ledger import Ledger, active_ledger, close_ledger, open_ledger
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from engineroom import InvalidSettingError, MissingDependencyError, _project, _schema
-from engineroom._project import BindConfiguration
+from engineroom._project.bind import BindConfiguration
 from engineroom._schema.migrations import files_of_migrations
 from engineroom._schema.place import Place
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from engineroom import _project
 from engineroom._environment import Environment
-from engineroom._project import BindConfiguration, Project, get_project, read_project, read_text_file, set_root
+from engineroom._project import Project, get_project, read_project, read_text_file, set_root
+from engineroom._project.bind import BindConfiguration
 from engineroom.errors import InvalidSettingError
 
 if TYPE_CHECKING:

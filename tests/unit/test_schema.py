@@ -19,7 +19,8 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from engineroom import InvalidSettingError, LifecycleError, _schema
 from engineroom._loops import pool_per_loop
-from engineroom._project import BindConfiguration, Project
+from engineroom._project import Project
+from engineroom._project.bind import BindConfiguration
 from engineroom._schema.place import Place
 
 if TYPE_CHECKING:

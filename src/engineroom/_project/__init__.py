@@ -11,10 +11,10 @@ import os
 from pathlib import Path
 
 from engineroom._project.files import read_text_file
-from engineroom._project.model import BindConfiguration, Project
+from engineroom._project.model import Project
 from engineroom.errors import InvalidSettingError
 
-__all__ = ["BindConfiguration", "Project", "get_project", "read_project", "read_text_file", "reset", "set_root"]
+__all__ = ["Project", "get_project", "read_project", "read_text_file", "reset", "set_root"]
 
 NAME = "engineroom"
 

@@ -13,20 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engineroom._environment import Environment
+    from engineroom._project.bind import BindConfiguration
 
-__all__ = ["BindConfiguration", "Project"]
-
-
-class BindConfiguration(NamedTuple):
-    """What the project configured for one bind besides the default one.
-
-    Attributes:
-        schema: What builds its test database: ``"module:attribute"`` or ``"alembic"``.
-        seed: What fills it: ``"module:callable"``.
-    """
-
-    schema: str | None = None
-    seed: str | None = None
+__all__ = ["Project"]
 
 
 class Project(NamedTuple):

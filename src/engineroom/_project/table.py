@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from engineroom._environment import ALIASES, Environment, parse_environment
-from engineroom._project.model import BindConfiguration, Project
+from engineroom._project.bind import BindConfiguration
+from engineroom._project.model import Project
 from engineroom.errors import InvalidSettingError, UnknownEnvironmentError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from weakref import WeakSet
 from sqlalchemy import event
 
 from engineroom._binds import DEFAULT_BIND
-from engineroom._project import BindConfiguration
+from engineroom._project.bind import BindConfiguration
 from engineroom._schema.images import build_schema, ignore_kept_images
 from engineroom._schema.place import NAME_OPTIONS
 from engineroom._schema.sources import Source

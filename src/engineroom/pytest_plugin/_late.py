@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from engineroom.pytest_plugin._switch import Run
-    from engineroom.testing.ledger import Refusal
+    from engineroom.testing._record import Refusal
 
 __all__ = ["know", "tell", "watch"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from engineroom._project import Project
     from engineroom.pytest_plugin._switch import Run
-    from engineroom.testing.ledger import Refusal
+    from engineroom.testing._record import Refusal
 
 __all__ = ["bind_lines", "header_lines", "refusal_lines", "test_failure"]
 

@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from engineroom import _memory, _project, _run_files, _test_process
 from engineroom.testing import fence
@@ -28,10 +28,10 @@ DRIVERS = frozenset({"sqlite3", "psycopg", "psycopg2", "asyncpg", "pymysql", "ai
 TEMPORARY_VARIABLE = "PYTEST_DEBUG_TEMPROOT"
 
 
-class Run(NamedTuple):
+class Run:
     """One run of pytest, as this process sees it.
 
-    Attributes:
+    Args:
         project: The project that is tested.
         ledger: What was refused.
         proof: What is known of the development databases.
@@ -41,13 +41,25 @@ class Run(NamedTuple):
         outer: The project and the terms of the fence before this run, if a run was going on that this one is a part of.
     """
 
-    project: Project
-    ledger: Ledger
-    proof: Proof
-    replaced: str | None
-    is_worker: bool
-    saved: dict[str, str | None]
-    outer: tuple[Project, Terms] | None
+    def __init__(  # noqa: PLR0913  # a named tuple would take ten times as long to define
+        self,
+        project: Project,
+        ledger: Ledger,
+        proof: Proof,
+        *,
+        replaced: str | None,
+        is_worker: bool,
+        saved: dict[str, str | None],
+        outer: tuple[Project, Terms] | None,
+    ) -> None:
+        """Keep what is known of it."""
+        self.project = project
+        self.ledger = ledger
+        self.proof = proof
+        self.replaced = replaced
+        self.is_worker = is_worker
+        self.saved = saved
+        self.outer = outer
 
 
 def start_run(root: Path) -> Run:
@@ -81,7 +93,8 @@ def start_run(root: Path) -> Run:
     proof = Proof(directory)
     proof.watch(databases)
     proof.join() if is_worker else proof.share()
-    return Run(project, ledger, proof, saved[project.environment_variable], is_worker, saved, outer)
+    replaced = saved[project.environment_variable]
+    return Run(project, ledger, proof, replaced=replaced, is_worker=is_worker, saved=saved, outer=outer)
 
 
 def watch_servers(run: Run) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engineroom.pytest_plugin._switch import Run
-    from engineroom.testing.ledger import Refusal
+    from engineroom.testing._record import Refusal
 
 __all__ = ["watch_tests"]
 

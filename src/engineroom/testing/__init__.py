@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engineroom.testing.ledger import Refusal, expect_refusal
+from engineroom.testing.ledger import expect_refusal
 
 if TYPE_CHECKING:
+    from engineroom.testing._record import Refusal
     from engineroom.testing._runs import isolate, start_test_run
     from engineroom.testing._unittest import IsolatedTestCase
 
 __all__ = ["IsolatedTestCase", "Refusal", "expect_refusal", "isolate", "start_test_run"]
 
-_HOMES = {"IsolatedTestCase": "_unittest", "isolate": "_runs", "start_test_run": "_runs"}
+_HOMES = {"IsolatedTestCase": "_unittest", "Refusal": "_record", "isolate": "_runs", "start_test_run": "_runs"}
 
 
 def __getattr__(name: str) -> object:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from engineroom import _run_files
 
@@ -69,16 +69,18 @@ class Terms:
         self.__dict__.pop("allowances", None)
 
 
-class ProtectedDatabase(NamedTuple):
+class ProtectedDatabase:
     """A database that a test run may not reach.
 
-    Attributes:
+    Args:
         path: Its file; empty where it is not known.
         verdict: Why it is not disposable.
     """
 
-    path: str
-    verdict: Verdict
+    def __init__(self, path: str, verdict: Verdict) -> None:
+        """Keep both."""
+        self.path = path
+        self.verdict = verdict
 
 
 def judge_connect(database: object, terms: Terms) -> ProtectedDatabase | None:

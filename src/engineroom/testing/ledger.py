@@ -14,17 +14,18 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from engineroom.errors import FenceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from engineroom.testing._record import Refusal
+
 __all__ = [
     "FILE_NAME",
     "Ledger",
-    "Refusal",
     "active_ledger",
     "close_child_ledger",
     "close_ledger",
@@ -37,40 +38,6 @@ FILE_NAME = "refusals.jsonl"
 TEST_NAME = "test"
 WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
 TEST_VARIABLE = "PYTEST_CURRENT_TEST"
-
-
-class Refusal(NamedTuple):
-    """One thing that the fence refused.
-
-    Attributes:
-        id: What tells it from all others of the run.
-        test: The node id of the test that was running; empty outside of a test.
-        file: The file of the user's code that asked for it; empty where it is not known.
-        line: The line in that file; 0 where it is not known.
-        target: The database or the file, without secrets.
-        rule: The rule that decided.
-        what: What was refused, one sentence.
-        why: The reason, a clause.
-        remedy: The first way out, a clause.
-        pid: The process that asked.
-        worker: The xdist worker whose process, or whose child, asked; empty without xdist.
-
-    Example:
-        >>> sorted(Refusal._fields)
-        ['file', 'id', 'line', 'pid', 'remedy', 'rule', 'target', 'test', 'what', 'why', 'worker']
-    """
-
-    id: str
-    test: str
-    file: str
-    line: int
-    target: str
-    rule: str
-    what: str
-    why: str
-    remedy: str
-    pid: int
-    worker: str = ""
 
 
 class Ledger:
@@ -130,6 +97,8 @@ class Ledger:
 
     def record(self, error: FenceError, *, target: str, rule: str, file: str = "", line: int = 0) -> Refusal:
         """Write down a refusal that is about to be raised."""
+        from engineroom.testing._record import Refusal  # noqa: PLC0415  # most runs have none
+
         if not file:
             file, line = self._find_place()
         refusal = Refusal(
@@ -231,6 +200,8 @@ class Ledger:
                 self._take_in(json.loads(line))
 
     def _take_in(self, record: dict[str, Any]) -> None:
+        from engineroom.testing._record import Refusal  # noqa: PLC0415  # most runs have none
+
         if "expected" in record:
             self._expected.update(record["expected"])
         elif record["pid"] != os.getpid():  # its own ones a process knows; others of its id belong to a run inside it

@@ -15,7 +15,7 @@ import time
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from engineroom.errors import EngineroomError
 
@@ -38,25 +38,25 @@ MOST_TESTS = 3
 LEAST_SECONDS = 0.01
 
 
-class Status(NamedTuple):
-    """What ``stat`` says of a database and of its write-ahead log; None where there is no such file."""
-
-    file: tuple[int, int, int] | None
-    log: tuple[int, int, int] | None
+Stat = tuple[int, int, int]
+Status = tuple[Stat | None, Stat | None]
+"""What ``stat`` says of a database and of its write-ahead log; None where there is no such file."""
 
 
-class Verification(NamedTuple):
+class Verification:
     """What can be said of one development database.
 
-    Attributes:
+    Args:
         path: The file, as it is shown.
         is_unchanged: Whether it is the same as before the run.
         tests: The tests that ran when it changed, as far as they are known.
     """
 
-    path: str
-    is_unchanged: bool
-    tests: tuple[str, ...] = ()
+    def __init__(self, path: str, *, is_unchanged: bool, tests: tuple[str, ...] = ()) -> None:
+        """Keep what was found."""
+        self.path = path
+        self.is_unchanged = is_unchanged
+        self.tests = tests
 
     def __str__(self) -> str:
         """Return the line of the summary."""
@@ -138,11 +138,11 @@ class Proof:
         verifications = []
         for path, before in self._before.items():
             now = (_status_of(path), _read_counter(path))
-            if before[0].file is None and now[0].file is None:
+            if not _is_there(before) and not _is_there(now):
                 continue
             is_unchanged = now == before and path not in self._changes
             tests = tuple(dict.fromkeys(self._changes.get(path, ())))
-            verifications.append(Verification(_shorten(path, root), is_unchanged, tests))
+            verifications.append(Verification(_shorten(path, root), is_unchanged=is_unchanged, tests=tests))
         return verifications
 
     @cached_property
@@ -240,10 +240,15 @@ def _paths_of(url: str) -> list[str]:
 
 
 def _status_of(path: str) -> Status:
-    return Status(_stat(path), _stat(f"{path}-wal"))
+    return _stat(path), _stat(f"{path}-wal")
 
 
-def _stat(path: str) -> tuple[int, int, int] | None:
+def _is_there(seen: tuple[Status, bytes]) -> bool:
+    (file, _), _ = seen
+    return file is not None
+
+
+def _stat(path: str) -> Stat | None:
     try:
         status = os.stat(path)  # noqa: PTH116  # asked after each test
     except (OSError, ValueError):
