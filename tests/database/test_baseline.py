@@ -356,10 +356,10 @@ class TestWritersThatGoOn:
     """A thread that outlives its test, and writes."""
 
     @staticmethod
-    def start(database: Database, seconds: float) -> threading.Thread:
+    def start(database: Database, seconds: float, end: threading.Event | None = None) -> threading.Thread:
         def write() -> None:
-            end = time.monotonic() + seconds
-            while time.monotonic() < end:
+            last = time.monotonic() + seconds
+            while time.monotonic() < last and not (end and end.is_set()):
                 database.run("INSERT INTO log VALUES ('again')")
                 time.sleep(0.002)
 
@@ -378,9 +378,11 @@ class TestWritersThatGoOn:
         self, database: Database, baseline: Baseline, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(baseline_module, "SECONDS_FOR_LEFT_OVERS", 0.3)
-        thread = self.start(database, 6)
+        end = threading.Event()
+        thread = self.start(database, 60, end)
         with pytest.raises(LifecycleError, match=r"(?s)went on writing.*threads that the test left behind: importer\."):
             wait_for_quiet(baseline, [thread])
+        end.set()
         thread.join()
 
     def test_one_that_is_idle_costs_little(self, baseline: Baseline) -> None:
