@@ -131,7 +131,7 @@ class RunFiles:
         return bool(self._made) and any(str(path) in self._made for path in (Path(real_path), *Path(real_path).parents))
 
     def _append(self, records: Iterable[list[object]]) -> None:
-        lines = b"".join(json.dumps(record).encode("ascii") + b"\n" for record in records)
+        lines = b"".join(json.dumps(record).encode() + b"\n" for record in records)
         if not lines:
             return
         if self._log is not None:

@@ -472,9 +472,7 @@ def test_a_listener_that_fails_fails_the_build(shop: Shop) -> None:
     ],
 )
 def test_each_bind_has_its_own_configuration(tmp_path: Path, bind: str, expected: BindConfiguration) -> None:
-    project = Project(
-        tmp_path, None, schema="app:Base", seed="app:fill", binds={"stock": BindConfiguration("stock:Base")}
-    )
+    project = Project(tmp_path, schema="app:Base", seed="app:fill", binds={"stock": BindConfiguration("stock:Base")})
     assert _schema.configuration_of(project, bind) == expected
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["read_text_file"]
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # Python's codec that removes it would be loaded for that alone
+
 
 def read_text_file(path: Path) -> str | None:
     """Return the text of a settings file in UTF-8, a byte order mark or not; ``None`` if there is no such file.
@@ -44,7 +46,7 @@ def _try_to_read(path: Path) -> tuple[str | None, str]:
             return "", ""
         if not stat.S_ISREG(mode):
             return None, f"is {_KINDS_OF_FILE.get(stat.S_IFMT(mode), 'a device')}, not a regular file"
-        text = path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().removeprefix(BYTE_ORDER_MARK).decode()
     except FileNotFoundError:
         return None, "is a symbolic link to a file that does not exist" if path.is_symlink() else ""
     except OSError as problem:

@@ -5,8 +5,8 @@ Holds the values and reads nothing. It is made whenever pytest starts, so the cl
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType, SimpleNamespace
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["Project"]
 
 
-class Project(NamedTuple):
+class Project(SimpleNamespace):
     """A project: its root and what its ``[tool.engineroom]`` table says.
 
-    Attributes:
+    Args:
         root: The directory where the project's files are searched.
         file: Its ``pyproject.toml``, if there is one.
         schema: What builds the test database of the default bind.
@@ -33,12 +33,27 @@ class Project(NamedTuple):
         binds: What is configured for the other binds.
     """
 
-    root: Path
-    file: Path | None = None
-    schema: str | None = None
-    seed: str | None = None
-    test_names: tuple[str, ...] = ("test_*",)
-    environment_variable: str = "APP_ENV"
-    environments: Mapping[str, Environment] = MappingProxyType({})
-    fence_allow: tuple[str, ...] = ()
-    binds: Mapping[str, BindConfiguration] = MappingProxyType({})
+    def __init__(  # noqa: PLR0913  # a named tuple would take ten times as long to define
+        self,
+        root: Path,
+        *,
+        file: Path | None = None,
+        schema: str | None = None,
+        seed: str | None = None,
+        test_names: tuple[str, ...] = ("test_*",),
+        environment_variable: str = "APP_ENV",
+        environments: Mapping[str, Environment] = MappingProxyType({}),
+        fence_allow: tuple[str, ...] = (),
+        binds: Mapping[str, BindConfiguration] = MappingProxyType({}),
+    ) -> None:
+        """Keep the values."""
+        super().__init__()
+        self.root = root
+        self.file = file
+        self.schema = schema
+        self.seed = seed
+        self.test_names = test_names
+        self.environment_variable = environment_variable
+        self.environments = environments
+        self.fence_allow = fence_allow
+        self.binds = binds

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import sys
 import threading
-from importlib.abc import Loader, MetaPathFinder
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from importlib.abc import Loader
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
@@ -86,7 +86,7 @@ class _Asking(threading.local):
         self.names: set[str] = set()
 
 
-class _ArrivalFinder(MetaPathFinder):
+class _ArrivalFinder:
     """Finds nothing itself: it puts a loader that reports the arrival in front of the one that the others found."""
 
     def __init__(self) -> None:
@@ -104,11 +104,11 @@ class _ArrivalFinder(MetaPathFinder):
         finally:
             self._asking.names.discard(fullname)
         if spec is not None and spec.loader is not None and hasattr(spec.loader, "exec_module"):
-            spec.loader = _ArrivalLoader(fullname, spec.loader)
+            spec.loader = _ArrivalLoader(fullname, spec.loader)  # type: ignore[assignment]  # no need of the base class
         return spec
 
 
-class _ArrivalLoader(Loader):
+class _ArrivalLoader:
     """Loads as the real loader does, reports the arrival, and leaves no trace on the module."""
 
     def __init__(self, name: str, loader: Loader) -> None:

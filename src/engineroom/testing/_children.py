@@ -51,7 +51,7 @@ def tell_children(directory: Path, terms: Terms) -> None:
     place = _terms_file(directory)
     unfinished = place.with_name(f"{place.name}.{os.getpid()}")
     with contextlib.suppress(OSError):  # a child that finds nothing is judged strictly
-        unfinished.write_text(text, encoding="ascii")
+        unfinished.write_bytes(text.encode())
         unfinished.replace(place)
 
 
