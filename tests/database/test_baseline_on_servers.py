@@ -137,8 +137,8 @@ class Database:
         self.builds = 0
         self.engine = create_engine(url, poolclass=NullPool)
         self.build()
-        keeper = Keeper(place)
-        self.rows: Any = PostgreSQLRows(keeper) if kind == "postgresql" else MySQLRows(keeper)
+        self.keeper = Keeper(place)
+        self.rows: Any = PostgreSQLRows(self.keeper) if kind == "postgresql" else MySQLRows(self.keeper)
         self.baseline = ServerBaseline(self.rows, self.build, self.connections)
 
     def build(self) -> None:
@@ -161,7 +161,7 @@ class Database:
         return [name for (name,) in self.read("SELECT name FROM users ORDER BY id")]
 
     def close(self) -> None:
-        self.baseline.close()
+        self.keeper.close()
         self.engine.dispose()
         if self.kind == "mariadb":
             engine = create_engine(self.url.set(database=""), poolclass=NullPool)

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import URL, create_engine
-from sqlalchemy.pool import NullPool
-from tests.plugin.conftest import DROPPED
+from tests.plugin.server_shop import CONFIGURATION, DATABASE, DRIVERS, MODELS, Shop, one_of_each_server, shop_on_server
 
-from engineroom._schema.place import Place
 from engineroom.testing._mysql_objects import companion_of
 from engineroom.testing.databases import drop_database, list_left_over_databases
 
@@ -25,49 +17,6 @@ if TYPE_CHECKING:
 
     from tests.plugin.conftest import SmallProject
 
-MODELS = """
-    from sqlalchemy import ForeignKey, String
-    from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
-    class Base(DeclarativeBase):
-        pass
-
-    class User(Base):
-        __tablename__ = "users"
-        id: Mapped[int] = mapped_column(primary_key=True)
-        name: Mapped[str] = mapped_column(String(50), unique=True)
-
-    class Post(Base):
-        __tablename__ = "posts"
-        id: Mapped[int] = mapped_column(primary_key=True)
-        user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
-
-    async def fill(session):
-        session.add(User(name="seed"))
-        await session.flush()
-        session.add(Post(user_id=1))
-"""
-DATABASE = """
-    from sqlalchemy import text
-    from sqlalchemy.ext.asyncio import async_sessionmaker
-    from sqlalchemy.orm import sessionmaker
-    from engineroom import get_async_engine, get_engine
-
-    engine, async_engine = get_engine(), get_async_engine()
-    Session, AsyncSession = sessionmaker(engine), async_sessionmaker(async_engine)
-
-    def names():
-        with Session() as session:
-            return [name for (name,) in session.execute(text("SELECT name FROM users ORDER BY id"))]
-"""
-CONFIGURATION = """
-    [tool.pytest.ini_options]
-    addopts = "-p no:cacheprovider -p no:anyio -p no:asyncio -p no:hypothesispytest -p no:pytest_cov"
-    pythonpath = ["."]
-    [tool.engineroom]
-    schema = "app.models:Base"
-    seed = "app.models:fill"
-"""
 TESTS = """
     import asyncio
     import pytest
@@ -126,90 +75,19 @@ TESTS = """
                 assert session.query(Post).count() == 2
                 session.add(Post(user_id=1))
 """
-DRIVERS = {
-    "psycopg and asyncpg": ("postgresql", "postgresql+asyncpg"),
-    "psycopg alone": ("postgresql", "postgresql+psycopg"),
-    "pymysql and aiomysql": ("mariadb", "mysql+aiomysql"),
-}
-
-
-class Shop:
-    """A project whose application has a database on a server."""
-
-    def __init__(self, project: SmallProject, maintenance: URL, scheme: str) -> None:
-        self.project = project
-        self.name = f"engineroom_{secrets.token_hex(4)}"
-        self.maintenance = maintenance
-        self.url = maintenance.set(drivername=scheme, database=self.name)
-        project.write_text("pyproject.toml", CONFIGURATION)
-        project.write(app____init__="", app__models=MODELS, app__db=DATABASE, test_shop=TESTS)
-        project.environ["DATABASE_URL"] = self.url.render_as_string(hide_password=False)
-
-    @property
-    def place(self) -> Place:
-        return Place(self.maintenance.set(database=f"test_{self.name}"))
-
-    def send(self, *statements: str, database: str = "") -> list[Any]:
-        url = self.maintenance.set(database=database) if database else self.maintenance
-        engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-        rows: list[Any] = []
-        with engine.connect() as connection:
-            for statement in statements:
-                result = connection.exec_driver_sql(statement)
-                rows = list(result) if result.returns_rows else []
-        return rows
-
-    def databases(self) -> set[str]:
-        is_postgresql = self.maintenance.get_backend_name() == "postgresql"
-        query = "SELECT datname FROM pg_database" if is_postgresql else "SHOW DATABASES"
-        return {name for (name,) in self.send(query) if self.name in name}
-
-    def is_held(self) -> bool:
-        """Tell whether a run holds the test database, which is there and marked."""
-        return next(each for each in list_left_over_databases(self.place) if each.name == self.place.name).is_held
-
-    @contextmanager
-    def start(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        """Run pytest at the same time."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
-        environ = {**kept, "TMPDIR": str(self.project.temporary), **self.project.environ}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", *arguments],
-            cwd=self.project.root,
-            env=environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.communicate()
 
 
 @pytest.fixture(params=list(DRIVERS.values()), ids=list(DRIVERS))
 def shop(request: pytest.FixtureRequest, lone_project: SmallProject) -> Iterator[Shop]:
-    kind, scheme = request.param
-    made = Shop(lone_project, request.getfixturevalue(f"{kind}_url"), scheme)
-    yield made
-    force = " WITH (FORCE)" if kind == "postgresql" else ""
-    for name in made.databases():
-        made.send(f"DROP DATABASE {name}{force}")
-
-
-one_of_each_server = pytest.mark.parametrize(
-    "shop",
-    [DRIVERS["psycopg and asyncpg"], DRIVERS["pymysql and aiomysql"]],
-    ids=["postgresql", "mariadb"],
-    indirect=True,
-)
+    with shop_on_server(request, lone_project) as made:
+        made.project.write(test_shop=TESTS)
+        yield made
 
 
 def test_every_test_starts_from_the_baseline(shop: Shop) -> None:
     outcome = shop.project.pytest("-p", "no:randomly")
     assert outcome.counts == {"passed": 10}, outcome.out + outcome.err
-    assert shop.databases() == set(), "what the run made is dropped at its end"
+    assert shop.databases() == shop.kept_databases()
 
 
 @one_of_each_server
@@ -226,7 +104,7 @@ def test_each_worker_has_a_database_of_its_own(shop: Shop) -> None:
     )
     outcome = shop.project.pytest("-n2")
     assert outcome.counts == {"passed": 14}, outcome.out + outcome.err
-    assert shop.databases() == set()
+    assert shop.databases() == shop.kept_databases("_gw0", "_gw1")
 
 
 @one_of_each_server

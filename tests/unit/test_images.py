@@ -13,7 +13,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import DDL, Column, Integer, MetaData, String, Table, create_engine, event, make_url
+from sqlalchemy import DDL, Column, Enum, Integer, MetaData, String, Table, create_engine, event, make_url
 from sqlalchemy.pool import NullPool
 
 from engineroom import _project, _schema
@@ -264,6 +264,15 @@ class TestKeys:
             with_other_trigger,
         ]
         assert len({self.key(metadata, monkeypatch) for metadata in all_of_them}) == len(all_of_them)
+
+    def test_an_enumeration_is_known(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        keys = []
+        for values in (("glad",), ("glad", "gloomy")):
+            metadata = self.metadata()
+            metadata.tables["users"].append_column(Column("mood", Enum(*values, name="mood")))
+            keys.append(self.key(metadata, monkeypatch))
+        assert None not in keys
+        assert keys[0] != keys[1]
 
     def test_a_listener_of_the_application_is_unknown_and_not_called(self, monkeypatch: pytest.MonkeyPatch) -> None:
         metadata, calls = self.metadata(), []

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 from sqlalchemy import event
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Build",
+    "KeptSchema",
     "build_before_first_connection",
     "configuration_of",
     "forget_listener",
@@ -44,6 +45,20 @@ __all__ = [
 ]
 
 SECONDS_TO_WAIT = 30.0
+
+
+class KeptSchema(Protocol):
+    """Knows what a database holds since an earlier run."""
+
+    def take(self, schema: Source | None) -> bool:
+        """Tell whether the database holds this schema and nothing else; where it does not, it is emptied.
+
+        Raises:
+            Exception: What the application's module raised.
+        """
+
+    def note(self) -> None:
+        """Take down what the database holds: the schema was just built, and the seed comes next."""
 
 
 class Build:
@@ -60,6 +75,7 @@ class Build:
         connections: The connections that engines of this process have opened to the database.
         engines: Those engines.
         tell_checkout: Called with each connection that leaves its pool.
+        kept: Knows whether the database holds the schema since an earlier run.
     """
 
     def __init__(self, bind: str, place: Place, configuration: BindConfiguration) -> None:
@@ -72,6 +88,7 @@ class Build:
         self.connections: WeakSet[ConnectionPoolEntry] = WeakSet()
         self.engines: WeakSet[Engine] = WeakSet()
         self.tell_checkout: Callable[[ConnectionPoolEntry], object] | None = None
+        self.kept: KeptSchema | None = None
         self._wanted = place.name
         self._builders: WeakSet[threading.Thread] = WeakSet()
         self._is_done = threading.Event()
@@ -168,16 +185,23 @@ class Build:
         """
         __tracebackhide__ = True
         with self._building():
-            self._apply_sources()
+            self._apply_sources(is_empty=True)
 
-    def _apply_sources(self) -> None:
+    def _apply_sources(self, *, is_empty: bool = False) -> None:
         __tracebackhide__ = True
-        for reference, role in ((self.configuration.schema, "schema"), (self.configuration.seed, "seed")):
-            source = Source(self.bind, self.place, role, reference or "")
-            if role == "schema" and reference and self.place.backend == "sqlite":
-                build_schema(source)
-            elif reference:
-                source.apply()
+        schema, seed = self._source("schema", self.configuration.schema), self._source("seed", self.configuration.seed)
+        if schema is not None and self.place.backend == "sqlite":
+            build_schema(schema)
+        elif self.kept is None or is_empty or not self.kept.take(schema):
+            if schema is not None:
+                schema.apply()
+            if self.kept is not None:
+                self.kept.note()
+        if seed is not None:
+            seed.apply()
+
+    def _source(self, role: str, reference: str | None) -> Source | None:
+        return Source(self.bind, self.place, role, reference) if reference else None
 
     @contextmanager
     def _building(self) -> Iterator[None]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from engineroom._schema.sources import Source
 
-__all__ = ["build_schema", "ignore_kept_images", "kept_images"]
+__all__ = ["build_schema", "ignore_kept_images", "is_ignoring_kept", "kept_images"]
 
 MAGIC = b"engineroom image 1\n"
 PREFIX, SUFFIX = "schema-", ".image"
@@ -40,6 +40,11 @@ _state = {"is_ignored": False}
 def ignore_kept_images() -> None:
     """Build anew in this process, and replace what was kept: ``--engineroom-rebuild``."""
     _state["is_ignored"] = True
+
+
+def is_ignoring_kept() -> bool:
+    """Tell whether this process builds anew, whatever was kept."""
+    return _state["is_ignored"]
 
 
 def build_schema(source: Source) -> None:

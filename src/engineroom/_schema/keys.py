@@ -7,6 +7,7 @@ where one of them imports it. Of a callable nothing is known, nor of a revision 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import platform
 import re
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import MetaData
 
+    from engineroom._schema.place import Place
     from engineroom._schema.sources import Source
 
 __all__ = ["key_of"]
@@ -57,7 +59,7 @@ def key_of(source: Source) -> str | None:
         if source.is_alembic:
             parts: Iterable[bytes] = _parts_of_migrations()
         elif metadata is not None:
-            parts = _parts_of_metadata(metadata, source.place.backend)
+            parts = _parts_of_metadata(metadata, source.place)
         else:
             return None
         digest = hashlib.sha256()
@@ -77,8 +79,15 @@ def _parts_of_versions() -> Iterator[bytes]:
             yield name.encode()
 
 
-def _parts_of_metadata(metadata: MetaData, backend: str) -> list[bytes]:
+def _parts_of_metadata(metadata: MetaData, place: Place) -> Iterator[bytes]:
     """Return the statements that create the tables; what a function of the application does meanwhile is unknown."""
+    yield place.url.get_backend_name().encode()
+    # Which of the two a server is decides about the statements, and is not known before it is asked.
+    for backend in ("mysql", "mariadb") if place.backend == "mysql" else (place.backend,):
+        yield from _statements_of(metadata, backend)
+
+
+def _statements_of(metadata: MetaData, backend: str) -> list[bytes]:
     parts: list[bytes] = []
     for item in (metadata, *metadata.tables.values()):
         if not all(map(_is_statement, (*item.dispatch.before_create, *item.dispatch.after_create))):
@@ -100,7 +109,8 @@ def _parts_of_metadata(metadata: MetaData, backend: str) -> list[bytes]:
 
 def _is_statement(listener: object) -> bool:
     """Tell whether a listener is DDL, or SQLAlchemy's own, and not a function of the application."""
-    owner = getattr(listener, "__self__", listener)
+    called = listener.func if isinstance(listener, functools.partial) else listener  # SQLAlchemy 2.1, for an Enum
+    owner = getattr(called, "__self__", called)
     module = str(getattr(owner, "__module__", ""))
     return isinstance(owner, DDLElement) or module.partition(".")[0] == "sqlalchemy"
 

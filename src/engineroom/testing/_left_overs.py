@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.pool import ConnectionPoolEntry
 
-__all__ = ["describe_taken", "describe_writers", "left_over", "note_caller", "session_of"]
+__all__ = ["describe_taken", "describe_writers", "left_over", "lost_layer", "note_caller", "session_of"]
 
 CALLER_KEY = "engineroom.caller"
 WAYS_TO_ASK = ("get_server_pid", "get_backend_pid", "thread_id")
@@ -78,4 +78,14 @@ def left_over(seconds: float, who: str) -> LifecycleError:
             "close the session in the test or the fixture: with session_maker() as session: ...",
             "wait for the task or the thread that still writes before the test ends",
         ],
+    )
+
+
+def lost_layer() -> LifecycleError:
+    """Build the error for what a fixture made and a test lost."""
+    return LifecycleError(
+        "The test database cannot be brought back to the state that this test started from.",
+        why="a fixture of a wider scope created, changed or dropped tables, and then a test changed or dropped what "
+        "was there before; the schema can be built once more, but the fixture is not set up again.",
+        fix=["let the fixture have the scope of one test", "let the schema in [tool.engineroom] make those tables"],
     )

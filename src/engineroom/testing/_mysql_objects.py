@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 __all__ = [
     "changes",
     "companion_of",
+    "copies",
     "count_on",
     "fingerprint",
     "literal",
     "objects",
     "quote",
+    "started",
     "tables",
     "writers",
 ]
@@ -160,6 +162,22 @@ UNION ALL SELECT 'routine', ROUTINE_NAME, CONCAT_WS('|', ROUTINE_TYPE, DTD_IDENT
 UNION ALL SELECT 'event', EVENT_NAME, CONCAT_WS('|', EVENT_DEFINITION, STATUS, INTERVAL_VALUE, INTERVAL_FIELD), 'EVENT'
   FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {schema}
 """
+
+
+def copies(companion: str) -> str:
+    """Return the question for the copies that the database beside a test database holds."""
+    return (
+        f"SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {literal(companion)} "
+        "AND TABLE_NAME LIKE 'copy\\_%'"
+    )
+
+
+def started(database: str) -> str:
+    """Return the question for the tables whose AUTO_INCREMENT is no longer at its start, and for that number."""
+    return (
+        f"SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = {literal(database)} "
+        "AND AUTO_INCREMENT > 1"
+    )
 
 
 def writers(database: str) -> str:

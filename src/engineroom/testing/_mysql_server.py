@@ -70,6 +70,24 @@ class MySQLServer:
         """Count what a database holds."""
         return sum(bool(what) for *_, what in keeper.fetch(catalogue.objects(name)))
 
+    def describe(self, keeper: Keeper) -> str:
+        """Return the version of the server, and what decides how tables are made."""
+        return " ".join(map(str, keeper.fetch(_CIRCUMSTANCES)[0]))
+
+    def take_record(self, keeper: Keeper, name: str) -> str:
+        """Return what the table in the database beside it holds, and drop that table."""
+        table = _table_of_record(name)
+        try:
+            recorded = keeper.fetch(f"SELECT record FROM {table}")
+            keeper.fetch(f"DROP TABLE {table}")
+        except Exception:  # noqa: BLE001  # it is not there
+            return ""
+        return str(recorded[0][0]) if recorded else ""
+
+    def record(self, keeper: Keeper, name: str, text: str) -> None:
+        """Make a table in the database beside it."""
+        keeper.fetch(f"CREATE TABLE {_table_of_record(name)} AS SELECT {literal(text)} AS record")
+
     def list_marked(self, keeper: Keeper) -> list[LeftOver]:
         """Return the databases of the server that carry the mark."""
         if self._has_comments(keeper):
@@ -92,6 +110,16 @@ class MySQLServer:
 
     def _has_comments(self, keeper: Keeper) -> bool:
         return bool(keeper.fetch(COLUMN))
+
+
+_CIRCUMSTANCES = (
+    "SELECT @@version, @@version_comment, CURRENT_USER(), @@sql_mode, @@collation_database, @@default_storage_engine, "
+    "@@lower_case_table_names, @@explicit_defaults_for_timestamp"
+)
+
+
+def _table_of_record(name: str) -> str:
+    return f"{quote(companion_of(name))}.engineroom_record"
 
 
 def _lock(name: str) -> str:

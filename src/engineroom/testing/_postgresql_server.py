@@ -81,6 +81,23 @@ class PostgreSQLServer:
         found = [kind for kind, _, text, _ in keeper.fetch(catalogue.OBJECTS) if (kind, text) != ("schema", "public")]
         return sum(kind in {"relation", "function", "type", "schema"} for kind in found)
 
+    def describe(self, keeper: Keeper) -> str:
+        """Return the version of the server and its extensions, and what decides where unqualified names go."""
+        return " ".join(map(str, keeper.fetch(_CIRCUMSTANCES)[0]))
+
+    def take_record(self, keeper: Keeper, name: str) -> str:  # noqa: ARG002  # as above
+        """Return the comment on our schema, and remove it; nothing where a trigger told of a write since."""
+        try:
+            recorded = keeper.fetch(_RECORDED)
+            keeper.fetch("COMMENT ON SCHEMA engineroom IS NULL")
+        except Exception:  # noqa: BLE001  # the schema is not there, or is not whole
+            return ""
+        return str(recorded[0][0] or "") if recorded else ""
+
+    def record(self, keeper: Keeper, name: str, text: str) -> None:  # noqa: ARG002  # as above
+        """Put a comment on our schema."""
+        keeper.fetch(f"COMMENT ON SCHEMA engineroom IS {literal(text)}")
+
     def list_marked(self, keeper: Keeper) -> list[LeftOver]:
         """Return the databases of the server that carry the mark."""
         return [LeftOver(name, bool(is_held)) for name, is_held in keeper.fetch(f"{_MARKED} ORDER BY 1")]
@@ -99,6 +116,17 @@ SELECT datname, EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND dat
   AND (classid::bigint << 32) + objid::bigint = {LOCK})
 FROM pg_database d JOIN pg_shdescription s ON s.objoid = d.oid AND s.classoid = 'pg_database'::regclass
 WHERE s.description = {literal(MARK)}
+"""
+_CIRCUMSTANCES = """
+SELECT version(), current_user, rolsuper, current_setting('search_path'), current_setting('default_tablespace'),
+  (SELECT concat_ws(' ', encoding, datcollate, datctype) FROM pg_database WHERE datname = current_database()),
+  (SELECT string_agg(concat(name, default_version), ' ' ORDER BY name) FROM pg_available_extensions)
+FROM pg_roles WHERE rolname = current_user
+"""
+_RECORDED = """
+SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'engineroom'
+  AND pg_sequence_last_value('engineroom.written'::regclass) IS NULL
+  AND pg_sequence_last_value('engineroom.changed'::regclass) IS NULL
 """
 
 

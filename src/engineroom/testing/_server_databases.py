@@ -1,8 +1,8 @@
 """Test databases on servers: made where they are missing, held for one run, marked as ours, emptied, dropped.
 
 Answers: which database does this run get, and may it be emptied? The first free name is held by a lock of the server,
-which goes with the keeper's connection: a killed run holds nothing. A database is emptied only if it carries the mark,
-or holds nothing.
+which goes with the keeper's connection: a killed run holds nothing. Only a database that carries the mark may be
+emptied; one that holds nothing gets it.
 """
 
 from __future__ import annotations
@@ -64,6 +64,18 @@ class Server(Protocol):
     def count_objects(self, keeper: Keeper, name: str) -> int:
         """Count what a database holds: tables, views, functions and their like."""
 
+    def describe(self, keeper: Keeper) -> str:
+        """Return what a schema in the keeper's database depends on, besides what it is built from."""
+
+    def take_record(self, keeper: Keeper, name: str) -> str:
+        """Return what an earlier run recorded in a database, or nothing, and remove it.
+
+        Nothing is returned where it is known that somebody wrote since.
+        """
+
+    def record(self, keeper: Keeper, name: str, text: str) -> None:
+        """Record something in a database for the next run: letters, digits and spaces."""
+
     def list_marked(self, keeper: Keeper) -> list[LeftOver]:
         """Return the databases of the server that carry the mark."""
 
@@ -75,7 +87,7 @@ class Server(Protocol):
 
 
 def claim_database(server: Server, place: Place, is_test_name: Callable[[str], bool]) -> Keeper:
-    """Return a keeper of the first database of a place's names that no other run holds; it is empty, and marked.
+    """Return a keeper of the first database of a place's names that no other run holds; it is marked.
 
     Args:
         server: The database system.
@@ -94,7 +106,7 @@ def claim_database(server: Server, place: Place, is_test_name: Callable[[str], b
         keeper = Keeper(wanted)
         try:
             if server.hold(keeper, name):
-                _take_over(server, keeper, name)
+                _make_ours(server, keeper, name)
                 return keeper
         except BaseException:
             keeper.close()
@@ -141,16 +153,16 @@ def _can_connect(place: Place) -> bool:
     return True
 
 
-def _take_over(server: Server, keeper: Keeper, name: str) -> None:
+def _make_ours(server: Server, keeper: Keeper, name: str) -> None:
+    if server.is_marked(keeper, name):
+        return
     count = server.count_objects(keeper, name)
-    if count and not server.is_marked(keeper, name):
+    if count:
         raise _tell_not_ours(name, count)
     try:
         server.mark(keeper, name)
     except Exception as error:  # noqa: BLE001  # as above
         raise _tell_no_right(keeper.place, error) from None
-    if count:
-        server.clear(keeper)
 
 
 def _tell_not_ours(name: str, count: int) -> UnsafeTestDatabaseError:

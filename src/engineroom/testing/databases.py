@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from engineroom._schema import Build
     from engineroom._schema.place import Place
+    from engineroom.testing._kept_schemas import ServerDatabase
     from engineroom.testing._sqlite_files import HeldFile
     from engineroom.testing.baseline import Baseline
 
@@ -33,7 +34,7 @@ class Databases:
 
     def __init__(self) -> None:
         """Hold none."""
-        self._keepers: dict[Build, Keeper] = {}
+        self._on_servers: dict[Build, ServerDatabase] = {}
         self._files: dict[Build, HeldFile] = {}
 
     def prepare(self, build: Build) -> bool:
@@ -48,25 +49,26 @@ class Databases:
             ensure_database(server, build.place)
         elif server is not None:
             build.tell_checkout = note_caller
-            self._keepers[build] = keeper = claim_database(server, build.place, _is_test_name(build.place))
-            if keeper.place.name != build.place.name:
+            from engineroom.testing._kept_schemas import ServerDatabase  # noqa: PLC0415  # only what is used is loaded
+
+            keeper = claim_database(server, build.place, _is_test_name(build.place))
+            may_stay = keeper.place.name == build.place.name
+            build.kept = self._on_servers[build] = ServerDatabase(server, keeper, build, may_stay=may_stay)
+            if not may_stay:
                 note_database(repr(build.place.key), keeper.place.name)
                 build.rename(keeper.place.name)
         elif build.is_configured:
             build.tell_checkout = note_caller
             if not is_memory_file(os.path.realpath(build.place.name)):
-                from engineroom.testing._sqlite_files import HeldFile  # noqa: PLC0415  # only what is used is loaded
+                from engineroom.testing._sqlite_files import HeldFile  # noqa: PLC0415  # as above
 
                 self._files[build] = HeldFile(Path(build.place.name))
         return True
 
     def open_baseline(self, build: Build) -> Baseline:
         """Take the baseline of a database that was just built."""
-        server = _server_of(build.place)
-        if server is not None:
-            from engineroom.testing.server import ServerBaseline  # noqa: PLC0415  # only what is used is loaded
-
-            return ServerBaseline(server.rows(self._keepers[build]), build.rebuild, build.connections)
+        if build in self._on_servers:
+            return self._on_servers[build].baseline()
         from engineroom.testing.sqlite import SQLiteBaseline  # noqa: PLC0415  # as above
 
         if build in self._files:
@@ -75,15 +77,18 @@ class Databases:
 
     def close(self, *, is_kept: bool) -> None:
         """Let go of the databases, and drop those on servers, unless they are to be kept."""
-        for build, keeper in self._keepers.items():
-            with contextlib.suppress(Exception):  # the server may be gone, or the baseline have closed it
-                keeper.close()
-            if not is_kept:
+        for build, database in self._on_servers.items():
+            stays = is_kept
+            with contextlib.suppress(Exception):  # somebody still writes, or the server is gone
+                stays = stays or database.leave()
+            with contextlib.suppress(Exception):
+                database.keeper.close()
+            if not stays:
                 with contextlib.suppress(Exception):  # what stays is recognised by the next run
                     drop_database(build.place)
         for file in self._files.values():
             file.close()
-        self._keepers.clear()
+        self._on_servers.clear()
         self._files.clear()
 
 

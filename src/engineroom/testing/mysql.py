@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from engineroom.testing import _mysql_objects as catalogue
 from engineroom.testing._keeper import sqlstate_of
 from engineroom.testing._mysql_objects import companion_of, literal, quote
+from engineroom.testing._mysql_triggers import without_triggers
 from engineroom.testing.server import OBJECTS, BusyError, Object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from engineroom.testing._keeper import Keeper
 
@@ -69,8 +70,9 @@ class MySQLRows:
         )
         keeper.fetch("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")  # a copy locks no row of others
         self._is_told = self._may_ask_innodb()
-        keeper.fetch(f"DROP DATABASE IF EXISTS {quote(self._companion)}")
-        keeper.fetch(f"CREATE DATABASE {quote(self._companion)}")
+        keeper.fetch(f"CREATE DATABASE IF NOT EXISTS {quote(self._companion)}")
+        for (name,) in keeper.fetch(catalogue.copies(self._companion)):
+            keeper.fetch(f"DROP TABLE {self._copy_name(name)}")  # of an earlier run
 
     def install(self) -> None:
         """Learn which tables there are."""
@@ -124,7 +126,7 @@ class MySQLRows:
         written = self.written()
         if not written or OBJECTS in written:
             return written
-        with self._without_triggers(written):
+        with without_triggers(self._fetch, self._name, written if self._has_triggers() else (), mode=SQL_MODE):
             self._refill([name for name in self._tables if name in written])
         self._remember()
         if self._restart(written):
@@ -150,10 +152,7 @@ class MySQLRows:
     def copy(self, names: Iterable[str]) -> dict[str, str | None]:
         """Copy the rows of tables."""
         copies: dict[str, str | None] = dict.fromkeys(names)
-        if not copies:
-            return {}
-        questions = [f"(SELECT {literal(name)} FROM {quote(name)} LIMIT 1)" for name in copies]
-        for (name,) in self._fetch(" UNION ALL ".join(questions)):
+        for name in self._filled(copies):
             copies[name] = self._make_copy(f"SELECT {self._tables[name].columns} FROM {quote(name)}")
         return copies
 
@@ -196,6 +195,13 @@ class MySQLRows:
         self._copies.update(copies)
         self._counters.update(counters)
 
+    def contents(self) -> dict[str, str]:
+        """Return for each table with rows, or whose AUTO_INCREMENT moved, what that is known by."""
+        known = {name: f"auto {number}" for name, number in self._fetch(catalogue.started(self._name))}
+        filled = ", ".join(map(quote, self._filled(self._tables)))
+        sums = self._fetch(f"CHECKSUM TABLE {filled}") if filled else []
+        return known | {str(name): f"{known.get(str(name).partition('.')[2])} rows {rows}" for name, rows in sums}
+
     def writers(self) -> dict[int, str]:
         """Return the sessions in a transaction that writes."""
         return {int(number): str(text) for number, text in self._fetch(catalogue.writers(self._name))}
@@ -221,10 +227,6 @@ class MySQLRows:
     def clear(self) -> None:
         """Drop everything."""
         clear_database(self._keeper)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._keeper.close()
 
     def _fetch(self, statement: str) -> list[tuple[Any, ...]]:
         try:
@@ -263,6 +265,11 @@ class MySQLRows:
     def _remember(self) -> None:
         self._known = self._read_state()
         self._print = self._seen
+
+    def _filled(self, names: Iterable[str]) -> list[str]:
+        """Return those of some tables that have rows."""
+        questions = [f"(SELECT {literal(name)} FROM {quote(name)} LIMIT 1)" for name in names]
+        return [name for (name,) in self._fetch(" UNION ALL ".join(questions))] if questions else []
 
     def _copy_name(self, copy: str) -> str:
         return f"{quote(self._companion)}.{copy}"
@@ -314,29 +321,6 @@ class MySQLRows:
                     self._fetch(f"ALTER TABLE {quote(name)} AUTO_INCREMENT = {wanted}")
                     is_needed = True
         return is_needed
-
-    @contextlib.contextmanager
-    def _without_triggers(self, written: Iterable[str]) -> Iterator[None]:
-        """Drop the triggers of these tables for a while: no setting switches them off."""
-        texts = self._read_triggers(written) if self._has_triggers() else []
-        for name, *_ in texts:
-            self._fetch(f"DROP TRIGGER {quote(name)}")
-        try:
-            yield
-        finally:
-            for _, mode, text in texts:
-                self._fetch(f"SET SESSION sql_mode = {literal(mode)}")
-                self._fetch(text)
-            if texts:
-                self._fetch(f"SET SESSION sql_mode = '{SQL_MODE}'")
-
-    def _read_triggers(self, tables: Iterable[str]) -> list[tuple[str, str, str]]:
-        found = self._fetch(
-            f"SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {literal(self._name)} "
-            f"AND EVENT_OBJECT_TABLE IN ({', '.join(map(literal, tables))}) ORDER BY ACTION_ORDER"
-        )
-        texts = [self._fetch(f"SHOW CREATE TRIGGER {quote(name)}")[0] for (name,) in found]
-        return [(str(name), str(mode), str(text)) for name, mode, text, *_ in texts]
 
     def _has_triggers(self) -> bool:
         return any(key.startswith("trigger ") for key in self._known_objects)

@@ -18,7 +18,7 @@ from engineroom.testing._postgresql_watch import literal
 from engineroom.testing.server import OBJECTS, BusyError, Object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from engineroom.testing._keeper import Keeper
 
@@ -134,13 +134,8 @@ class PostgreSQLRows:
     def copy(self, names: Iterable[str]) -> dict[str, str | None]:
         """Copy the rows of tables."""
         copies: dict[str, str | None] = dict.fromkeys(names)
-        if not copies:
-            return {}
-        tables = [self._tables[name] for name in copies]
-        questions = [f"SELECT {literal(each.name)} WHERE EXISTS (SELECT FROM {each.source})" for each in tables]
-        for (name,) in self._fetch(" UNION ALL ".join(questions)):
-            table = self._tables[name]
-            copies[name] = self._make_copy(f"SELECT {table.as_copied} FROM {table.source}")
+        for table in self._filled([self._tables[name] for name in copies]):
+            copies[table.name] = self._make_copy(f"SELECT {table.as_copied} FROM {table.source}")
         return copies
 
     def merge(self, name: str, onto: str | None, old: str | None, new: str | None) -> str | None:
@@ -200,6 +195,14 @@ class PostgreSQLRows:
             self._fetch(f"DELETE FROM pg_temp.sequences WHERE name IN ({names})")
             self._fetch(f"INSERT INTO pg_temp.sequences VALUES {states}")
 
+    def contents(self) -> dict[str, str]:
+        """Return for each table with rows what they are known by."""
+        questions = [
+            f"SELECT {literal(each.name)}, (SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {each.source} t)"
+            for each in self._filled(self._tables.values())
+        ]
+        return dict(self._fetch(" UNION ALL ".join(questions))) if questions else {}
+
     def writers(self) -> dict[int, str]:
         """Return the sessions in a transaction that writes."""
         return dict(self._fetch(WRITERS))
@@ -226,10 +229,6 @@ class PostgreSQLRows:
         for name in ("tables", "sequences", "refs"):
             self._fetch(f"DELETE FROM pg_temp.{name}")
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._keeper.close()
-
     def _fetch(self, statement: str) -> list[tuple[Any, ...]]:
         try:
             return self._keeper.fetch(statement)
@@ -237,6 +236,12 @@ class PostgreSQLRows:
             if sqlstate_of(error) == LOCK_NOT_AVAILABLE:
                 raise BusyError from error
             raise
+
+    def _filled(self, tables: Collection[_Table]) -> list[_Table]:
+        """Return those of some tables that have rows."""
+        questions = [f"SELECT {literal(each.name)} WHERE EXISTS (SELECT FROM {each.source})" for each in tables]
+        found = self._fetch(" UNION ALL ".join(questions)) if questions else []
+        return [self._tables[name] for (name,) in found]
 
     def _make_copy(self, query: str) -> str:
         self._number += 1

@@ -7,12 +7,12 @@ brings it back, is the business of its :class:`Rows`.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from engineroom.errors import LifecycleError
-from engineroom.testing._left_overs import describe_writers, left_over
+from engineroom.testing._left_overs import describe_writers, left_over, lost_layer
 from engineroom.testing.baseline import SECONDS_FOR_LEFT_OVERS, let_go_of_garbage
 
 if TYPE_CHECKING:
@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 
     from sqlalchemy.pool import ConnectionPoolEntry
 
-__all__ = ["OBJECTS", "BusyError", "Object", "Rows", "ServerBaseline"]
+    from engineroom.errors import LifecycleError
+
+__all__ = ["OBJECTS", "SEED", "BusyError", "Object", "Rows", "ServerBaseline"]
 
 OBJECTS = "objects"
 """Stands among the names of written tables where an object was created, changed or dropped."""
+
+SEED = "seed"
+"""The owner of what the seed wrote: it lies on the schema, which can be brought back alone for the next run."""
 
 SECONDS_OF_THE_FIRST_TRY = 0.1
 SECONDS_BETWEEN_LOOKS = 0.02
@@ -81,6 +86,9 @@ class Rows(Protocol):
     def publish(self, copies: Mapping[str, str | None], counters: Mapping[str, Counter]) -> None:
         """Take these to be what is brought back."""
 
+    def contents(self) -> dict[str, str]:
+        """Return for each table that is not as empty as when it was made what its rows are known by."""
+
     def writers(self) -> dict[int, str]:
         """Return the sessions in a transaction that writes, and the last statement of each."""
 
@@ -95,9 +103,6 @@ class Rows(Protocol):
 
     def clear(self) -> None:
         """Drop everything."""
-
-    def close(self) -> None:
-        """Let go of the database."""
 
 
 @dataclass
@@ -162,8 +167,10 @@ class ServerBaseline:
         """Take what was written since a mark into the baseline, until its owner is popped."""
         self._kept.update(dict.fromkeys(self._rows.writers(), owner))
         written = self._rows.written()
-        if not written:
-            return
+        if written:
+            self._layers.append(self._take(owner, since, written, known=self._counters()))
+
+    def _take(self, owner: object, since: _Mark, written: set[str], *, known: Mapping[str, Counter]) -> _Layer:
         layer = _Layer(owner)
         if OBJECTS in written:
             self._rows.install()
@@ -174,13 +181,12 @@ class ServerBaseline:
             new = layer.copies.get(name)
             layer.copies[name] = self._rows.merge(name, self._copies().get(name), old, new)
             self._rows.discard([new])
-        known = self._counters()
         layer.counters = {name: value for name, value in self._rows.counters().items() if known.get(name) != value}
         since.discard()
-        self._layers.append(layer)
         self._rows.publish(layer.copies, layer.counters)
         self._rows.forget(written | {OBJECTS})
         self._rows.note(since.copies)
+        return layer
 
     def adopt(self, owner: object) -> None:
         """Take the present state into the baseline, until its owner is popped."""
@@ -224,8 +230,35 @@ class ServerBaseline:
         raise problem
 
     def close(self) -> None:
-        """Let go of the database."""
-        self._rows.close()
+        """Do nothing: the keeper's connection belongs to who made it."""
+
+    def take_schema(self) -> None:
+        """Take the present state for the lowest layer: that of a schema which was just built, without the seed."""
+        above = [layer for layer in self._layers[1:] if layer.owner is not SEED]
+        self._layers = [self._take_lowest(), *above]
+
+    def take_seed(self) -> None:
+        """Take what was written since to lie on the schema, and below all other layers."""
+        written = self._rows.written()
+        if written:
+            self._layers.insert(1, self._take(SEED, _Mark(), written, known=self._layers[0].counters))
+
+    def remove_seed(self) -> None:
+        """Bring back the state of the schema alone.
+
+        Raises:
+            LifecycleError: As :meth:`restore`.
+        """
+        for owner in [layer.owner for layer in self._layers[:0:-1] if layer.owner is not SEED]:
+            self.pop(owner)
+        self.restore()  # which may build anew, seed and all
+        self.pop(SEED)
+        self.restore()
+
+    def digest(self) -> str:
+        """Return what the present state is known by: every object, sequence and row."""
+        parts = (self._rows.objects(), self._rows.counters(), self._rows.contents())
+        return hashlib.sha256(repr([sorted(part.items()) for part in parts]).encode()).hexdigest()
 
     def _take_lowest(self) -> _Layer:
         self._rows.install()
@@ -278,17 +311,23 @@ class ServerBaseline:
             found = self._rows.objects()
         if found != wanted:
             self._build_anew()
+        elif self._has_lost_objects:
+            self._rows.install()  # forget the tables of who is gone
         self._has_lost_objects = False
         self._rows.forget([OBJECTS])
         self._rows.note([*self._copies(), *self._counters()])
         self._rows.restore(is_locking=not self._kept)
 
     def _build_anew(self) -> None:
-        if any(layer.objects is not None for layer in self._layers[1:]):
-            raise _tell_lost_layer()
+        if any(layer.objects is not None and layer.owner is not SEED for layer in self._layers[1:]):
+            raise lost_layer()
         self._rows.clear()
+        lowest = self._layers[0]
         self._rebuild()
-        self._layers[0] = self._take_lowest()
+        if self._layers[0] is lowest:  # nobody told where the schema ended and the seed began
+            self.take_schema()
+        else:
+            self.take_seed()
         self._rows.publish(self._copies(), self._counters())
         for record in list(self._connections):
             record.invalidate(soft=True)  # what a driver remembers of statements and types is of the old tables
@@ -309,12 +348,3 @@ class ServerBaseline:
         for session in guilty:
             self._rows.end(session)
         return problem
-
-
-def _tell_lost_layer() -> LifecycleError:
-    return LifecycleError(
-        "The test database cannot be brought back to the state that this test started from.",
-        why="a fixture of a wider scope created, changed or dropped tables, and then a test changed or dropped what "
-        "was there before; the schema can be built once more, but the fixture is not set up again.",
-        fix=["let the fixture have the scope of one test", "let the schema in [tool.engineroom] make those tables"],
-    )
