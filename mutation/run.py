@@ -49,7 +49,7 @@ ONE_WAY_EACH = "not run_sync and not aiosqlite and not async and not pooled and 
 """A statement on SQLite is judged whichever way it came: text(), a raw cursor and creator= stand for all."""
 _SQLITE_CONNECTIONS = (
     "-k",
-    f"{ONE_WAY_EACH} or test_live_identity or test_guard_from_outside or test_watch_from_outside",
+    f"{ONE_WAY_EACH} or test_live or test_guard_from_outside or test_watch_from_outside or test_guard_put_on",
     "tests/database/sqlite/test_watch_from_outside.py",
     "tests/database/sqlite/test_live_identity.py",
     "tests/database/sqlite/test_guard_from_outside.py",
@@ -68,6 +68,22 @@ _SQLITE_JUDGES = (
     "tests/database/sqlite/test_guard_targets.py",
     "tests/database/sqlite/test_guard_from_outside.py",
     "tests/database/sqlite/test_drop_all.py",
+    "tests/database/sqlite/test_permit.py",
+)
+_SQLITE_SCHEMAS = (
+    "-k",
+    ONE_WAY_EACH,
+    "tests/database/sqlite/test_schemas_of_a_connection.py",
+    "tests/database/sqlite/test_live_identity.py",
+    "tests/database/sqlite/test_guard_targets.py",
+)
+_SQLITE_WATCH = (
+    "-k",
+    f"({ONE_WAY_EACH}) or test_guard_from_outside or test_watch_from_outside",
+    "tests/database/sqlite/test_watch_over_a_connection.py",
+    "tests/database/sqlite/test_watch_from_outside.py",
+    "tests/database/sqlite/test_creations_of_a_connection.py",
+    "tests/database/sqlite/test_guard_from_outside.py",
     "tests/database/sqlite/test_permit.py",
 )
 _SERVERS = (
@@ -106,7 +122,9 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "_guard/refusals": ("tests/unit/test_refusals.py",),
     **{f"_guard/{name}": _SERVERS for name in ("server", "server_watch", "catalogue")},
-    **{f"_guard/{name}": _SQLITE_JUDGES for name in ("answers", "creations", "schemas", "watch")},
+    **{f"_guard/{name}": _SQLITE_JUDGES for name in ("answers", "creations")},
+    "_guard/schemas": _SQLITE_SCHEMAS,
+    "_guard/watch": _SQLITE_WATCH,
     **{f"_guard/{name}": _SQLITE_CONNECTIONS for name in ("outside", "sqlite_connection")},
     "_guard/__init__": ("tests/database/test_guard_put_on.py", *_SQLITE_CONNECTIONS),
     "_guard/live": ("tests/database/test_live_facts.py", *_SQLITE_CONNECTIONS),

@@ -18,6 +18,7 @@ from engineroom._statements.files import opened_files
         ("ATTACH ('a') AS b", (None,)),
         ("VACUUM x INTO ?", (None,)),
         ("VACUUM INTO 'a' ||", (None,)),
+        ("VACUUM INTO 'a' -", (None,)),
         ("VACUUM x; ATTACH 'a' AS b", ("a",)),
         ("vacuum into 'it''s'", ("it's",)),
         ("SELECT 1; ATTACH 'a' AS b; DETACH b; VACUUM", ("a",)),

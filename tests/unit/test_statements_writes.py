@@ -148,6 +148,24 @@ REACHING_ON_MYSQL = {
         "SET /*! STATEMENT max_statement_time = 1 FOR DELETE FROM shop.users */",
         "delete from shop.users",
     ),
+    "an update with a colon": ("UPDATE shop.users SET id := 1", "update shop.users"),
+    "a CTE behind other statements": (
+        "SELECT 1; DELETE FROM users; WITH x AS (SELECT 1) DELETE FROM shop.users",
+        "delete from users; delete from shop.users",
+    ),
+    "an analysed delete behind other statements": (
+        "SELECT 1; DELETE FROM users; EXPLAIN ANALYZE DELETE o FROM shop.orders o",
+        "delete from users; delete from shop.orders",
+    ),
+    "a statement that is prepared later": ("SELECT 1; PREPARE s FROM 'USE shop'", "use shop"),
+    "an update of a join of ODBC": (
+        "UPDATE { OJ shop.orders o LEFT JOIN users u ON o.id = u.id } SET o.paid = 1",
+        "update shop.orders",
+    ),
+    "an update with an alias like a word of ODBC": (
+        "UPDATE users oj JOIN shop.orders o ON o.id = oj.id SET o.paid = 1",
+        "update shop.orders",
+    ),
     "a loop": ("LOOP DELETE FROM shop.users; END LOOP", "delete from shop.users"),
     "a drop of several": ("DROP TABLES users, shop.users", "drop table users; drop table shop.users"),
     "a drop of a body": ("DROP PACKAGE BODY IF EXISTS shop.p", "drop package shop.p"),
@@ -221,6 +239,21 @@ STAYING_ON_MYSQL = {
     "an assignment": ("SET @a = 'shop.users'", ""),
     "an event that is switched": ("ALTER EVENT e ENABLE", "alter event e"),
     "a checked table": ("CHECK TABLE shop.users", ""),
+    "a delete from a table called limit": ("DELETE QUICK FROM `limit` LIMIT 1", "delete from limit"),
+    "an event that grants": ("ALTER EVENT e DO GRANT SELECT ON users TO shop", "alter event e"),
+    "an update next to a query": (
+        "UPDATE (SELECT id, shop.x.b FROM shop.x) AS d, users SET paid = 1",
+        "update users",
+    ),
+    "an update next to a CTE": (
+        "UPDATE (WITH y AS (SELECT 1 AS id) SELECT y.id, shop.x.b FROM shop.x, y) AS d, users SET paid = 1",
+        "update users",
+    ),
+    "an update next to values": ("UPDATE (VALUES (1, 2)) AS d (a, b), users SET paid = 1", "update users"),
+    "an update next to a lateral query": (
+        "UPDATE users, LATERAL (SELECT id, shop.x.b FROM shop.x) AS d SET paid = 1",
+        "update users",
+    ),
     "a name in a block": ("IF (SELECT shop.use FROM shop.x) THEN SELECT 1; END IF", ""),
     "a comparison behind an update": (
         "IF 1 THEN UPDATE users SET a = 1; SELECT 1, shop.orders.paid = 2 FROM shop.orders; END IF",

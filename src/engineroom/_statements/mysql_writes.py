@@ -26,7 +26,7 @@ _DATABASES = frozenset({"DATABASE", "SCHEMA"})
 _KINDS = _NAMED | _DATABASES | word_set("INDEX USER ROLE SERVER TABLESPACE LOGFILE RESOURCE PREPARE UNDO SPATIAL")
 _ROWS = frozenset({"DELETE", "INSERT", "REPLACE", "UPDATE"})
 _BLOCKS = word_set("BEGIN CASE DECLARE FOR IF LOOP REPEAT WHILE")
-_BEFORE_TABLE = frozenset({",", "(", "JOIN", "STRAIGHT_JOIN"})
+_BEFORE_TABLE = frozenset({",", "(", "JOIN", "STRAIGHT_JOIN", "OJ"})  # { OJ ... } is how ODBC joins
 _AFTER_TABLE = word_set(
     """JOIN INNER CROSS LEFT RIGHT OUTER NATURAL STRAIGHT_JOIN ON USING SET WHERE ORDER LIMIT USE FORCE IGNORE PARTITION
     FOR RETURNING FROM"""
@@ -164,9 +164,6 @@ class MySQLWrites:
 
     def _behind_rows(self, cursor: Cursor) -> None:
         """Read the statement behind a WITH, or one that is analysed while it runs."""
-        if cursor.word(1) in {"TABLE", "LOCAL", "NO_WRITE_TO_BINLOG"} and cursor.word() == "ANALYZE":
-            return
-        cursor.at += 1
         while not cursor.done:
             if cursor.word() in _ROWS:
                 self.statement(cursor)
@@ -176,7 +173,6 @@ class MySQLWrites:
 
     def _explain(self, cursor: Cursor) -> None:
         if cursor.accept("EXPLAIN", "ANALYZE"):
-            cursor.at -= 1
             self._behind_rows(cursor)
 
     def _drop(self, cursor: Cursor) -> None:
@@ -248,8 +244,7 @@ class MySQLWrites:
     def _dynamic(self, cursor: Cursor) -> None:
         """Read a statement that is prepared from a string."""
         if cursor.accept("PREPARE"):
-            cursor.at += 1
-            cursor.accept("FROM")
+            cursor.at += 2  # the name, and FROM
         elif not cursor.accept("EXECUTE", "IMMEDIATE"):
             return
         texts = []
@@ -263,27 +258,21 @@ def _tables(cursor: Cursor) -> list[tuple[str, Parts]]:
     """Step over the tables of an UPDATE or DELETE; return each with the name that it goes by."""
     found: list[tuple[str, Parts]] = []
     before = ","
-    while not cursor.done and cursor.word() not in {"SET", "WHERE", "RETURNING"}:
-        if before not in _BEFORE_TABLE or cursor.word() in {"(", "LATERAL"}:
-            if cursor.word() == "(" and (cursor.word(1) in {"SELECT", "WITH", "VALUES"} or before not in _BEFORE_TABLE):
-                cursor.skip_group()
-                before = ")"
-                continue
+    while not cursor.done and cursor.word() != "SET":
+        if before in _BEFORE_TABLE and cursor.word() not in {"(", "LATERAL"} and (parts := cursor.parts()):
+            cursor.accept("AS")
+            token = cursor.token
+            alias = MYSQL.part(cursor.sql, token) if token is not None and token.word not in _AFTER_TABLE else None
+            if alias is not None:
+                cursor.at += 1
+            found.append((alias or parts[-1], parts))
+            before = ""
+        elif cursor.word() == "(" and (cursor.word(1) in {"SELECT", "WITH", "VALUES"} or before not in _BEFORE_TABLE):
+            cursor.skip_group()
+            before = ")"
+        else:
             before = cursor.word()
             cursor.at += 1
-            continue
-        parts = cursor.parts()
-        if not parts:
-            before = cursor.word()
-            cursor.at += 1
-            continue
-        cursor.accept("AS")
-        token = cursor.token
-        alias = MYSQL.part(cursor.sql, token) if token is not None and token.word not in _AFTER_TABLE else None
-        if alias is not None:
-            cursor.at += 1
-        found.append((alias or parts[-1], parts))
-        before = ""
     return found
 
 
