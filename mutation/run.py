@@ -49,7 +49,7 @@ ONE_WAY_EACH = "not run_sync and not aiosqlite and not async and not pooled and 
 """A statement on SQLite is judged whichever way it came: text(), a raw cursor and creator= stand for all."""
 _SQLITE_CONNECTIONS = (
     "-k",
-    f"{ONE_WAY_EACH} or test_live or test_guard_from_outside or test_watch_from_outside or test_guard_put_on",
+    f"{ONE_WAY_EACH} or test_live or test_guard or test_watch_from_outside",
     "tests/database/sqlite/test_watch_from_outside.py",
     "tests/database/sqlite/test_live_identity.py",
     "tests/database/sqlite/test_guard_from_outside.py",
@@ -125,10 +125,17 @@ TESTS: dict[str, tuple[str, ...]] = {
     **{f"_guard/{name}": _SQLITE_JUDGES for name in ("answers", "creations")},
     "_guard/schemas": _SQLITE_SCHEMAS,
     "_guard/watch": _SQLITE_WATCH,
-    **{f"_guard/{name}": _SQLITE_CONNECTIONS for name in ("outside", "sqlite_connection")},
+    "_guard/outside": _SQLITE_CONNECTIONS,
+    "_guard/sqlite_connection": (*_SQLITE_CONNECTIONS, "tests/database/sqlite/test_guarded_connection.py"),
     "_guard/__init__": ("tests/database/test_guard_put_on.py", *_SQLITE_CONNECTIONS),
     "_guard/live": ("tests/database/test_live_facts.py", *_SQLITE_CONNECTIONS),
-    "_guard/drop_all": ("tests/database/sqlite/test_drop_all.py",),
+    "_guard/drop_all": (
+        "-k",
+        "test_drop_all or (of_the_metadata and psycopg2)",
+        "tests/database/sqlite/test_drop_all.py",
+        "tests/database/test_guard_on_servers.py",
+        "tests/database/test_guard_targets_on_servers.py",
+    ),
 }
 """The tests that are meant to notice a change of each module; the first ones should be the fast ones."""
 

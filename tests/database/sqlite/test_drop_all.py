@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.schema import CreateTable, DropTable
 
-from engineroom import guard
+from engineroom import allow_destructive, guard
 from engineroom.errors import DestructiveOperationError
 
 if TYPE_CHECKING:
@@ -327,3 +327,13 @@ def test_metadata_with_views_is_told_as_such(shop: Any) -> None:
         views.drop_all(engine)
     engine.dispose()
     assert caught.value.what == f"Refused to drop view names on sqlite:///{shop.path}."
+
+
+def test_drop_all_tells_that_a_permit_covers_something_else(shop: Any, metadata: MetaData) -> None:
+    engine = guard(create_engine(f"sqlite:///{shop.path}"))
+    with (
+        allow_destructive(engine, database="shop.db", reason="a test", objects=["orders"]),
+        pytest.raises(DestructiveOperationError, match="The permit that is open here does not cover this"),
+    ):
+        metadata.drop_all(engine)
+    engine.dispose()
