@@ -1042,7 +1042,7 @@ def test_a_bare_call_is_cheap(flavour: Flavour) -> None:
     engine = flavour.get()
     best = min(timeit.repeat(flavour.get, timer=time.thread_time, number=2000, repeat=7)) / 2000
     assert flavour.get() is engine
-    assert best < 3e-6  # it measures 0.2 microseconds; the rest is for busy machines and for coverage
+    assert best < 2e-5  # it measures 0.2 microseconds; the rest is for busy machines and for coverage
 
 
 @pytest.mark.usefixtures("ordinary")

@@ -37,7 +37,7 @@ def test_an_engine_that_was_not_used_yet_pays_nothing_when_a_connection_is_taken
     engine = create_engine(url)
     put_on(engine)
     assert engine.pool.dispatch.connect
-    assert not engine.pool.dispatch.checkout
+    assert list(engine.pool.dispatch.checkout) == list(create_engine(url).pool.dispatch.checkout)
 
 
 def test_the_first_guard_listens_to_every_metadata() -> None:
