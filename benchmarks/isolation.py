@@ -2,7 +2,9 @@
 
 Every round runs each project once, in a random order. A figure is tests a second of the whole run, start included, as
 the median over the rounds; a ratio is the median of the rounds' ratios to the savepoint written by hand in the same
-round. Usage: ``python benchmarks/isolation.py [--rounds N] [--tests N] [--only WORD]``, or ``nox -s bench_isolation``.
+round. A second process (``-n 2``) is compared with one process of the same project instead. Servers that do not answer
+are left out. Usage: ``python benchmarks/isolation.py [--rounds N] [--tests N] [--only WORD]``, or
+``nox -s bench_isolation``.
 """
 
 from __future__ import annotations
@@ -19,27 +21,37 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy
 from isolation_plot import draw
 from isolation_projects import PEERS, Case, write_project
+from isolation_servers import django_settings, empty_database, find_server
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy import URL
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-BY_HAND = PEERS[0]
+BY_HAND, OURS = PEERS[:2]
+DATABASE = "test_engineroom_bench"
+SLOW_TESTS = 100
 DROPPED = ("APP_ENV", "PYTEST_", "ENGINEROOM_", "TEST_", "DATABASE_URL", "DJANGO_", "PYTHONDONTWRITEBYTECODE")
 MEMORY = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
 
 
 class Row(NamedTuple):
-    """One line of the table: what is measured, and who takes part."""
+    """One line of the table: what is measured, who takes part, and on which server, if on any."""
 
     name: str
     case: Case
     peers: tuple[str, ...]
-    workers: tuple[int, ...] = (1,)
+    server: URL | None = None
+    workers: int = 1
 
 
 class Figure(NamedTuple):
@@ -63,8 +75,35 @@ def rows(tests: int) -> list[Row]:
             Row("SQLite, reads only", sync._replace(kind="read"), PEERS[:2]),
             Row("aiosqlite, one loop", sync._replace(loop="session"), PEERS[:3]),
             Row("aiosqlite, a loop a test", sync._replace(loop="function"), PEERS[:2]),
+            *_rows_of_servers(sync),
+        ]
+    slow = Case("", "", 12, min(tests, SLOW_TESTS), kind="slow")
+    return [*found, Row("SQLite, tests of 20 ms, -n 2", slow, (OURS,), workers=2)]
+
+
+def _rows_of_servers(sync: Case) -> list[Row]:
+    """Return what can be measured on the servers that answer."""
+    found = []
+    if (server := find_server("postgresql")) is not None:
+        psycopg = sync._replace(url=_url_of(server, "postgresql+psycopg"))
+        asyncpg = sync._replace(url=_url_of(server, "postgresql+asyncpg"))
+        found += [
+            Row("PostgreSQL, psycopg", psycopg, PEERS, server),
+            Row("PostgreSQL, psycopg, reads only", psycopg._replace(kind="read"), PEERS[:2], server),
+            Row("PostgreSQL, asyncpg, one loop", asyncpg._replace(loop="session"), PEERS[:3], server),
+            Row("PostgreSQL, asyncpg, a loop a test", asyncpg._replace(loop="function"), PEERS[:2], server),
+        ]
+    if (server := find_server("mariadb")) is not None:
+        pymysql = sync._replace(url=_url_of(server, "mysql+pymysql"))
+        found += [
+            Row("MariaDB, pymysql", pymysql, PEERS[:3], server),
+            Row("MariaDB, pymysql, reads only", pymysql._replace(kind="read"), PEERS[:2], server),
         ]
     return found
+
+
+def _url_of(server: URL, driver: str) -> str:
+    return server.set(drivername=driver, database=DATABASE).render_as_string(hide_password=False)
 
 
 def main() -> None:
@@ -79,8 +118,9 @@ def main() -> None:
     figures: list[Figure] = []
     for row in [row._replace(peers=row.peers[: arguments.peers]) for row in rows(arguments.tests)]:
         if arguments.only in row.name and arguments.tables in {0, row.case.tables}:
-            figures += measure(row, arguments.rounds)
-            print_figures(figures[-len(row.peers) :])
+            measured = measure(row, arguments.rounds)
+            figures += measured
+            print_figures(measured)
     RESULTS.mkdir(exist_ok=True)
     facts = {
         "python": platform.python_version(),
@@ -96,34 +136,48 @@ def main() -> None:
 def measure(row: Row, rounds: int) -> list[Figure]:
     """Run each project of a row once a round."""
     directory = Path(tempfile.mkdtemp(prefix="isolation-"))
+    database = MEMORY if row.server is None else django_settings(row.server, DATABASE.removeprefix("test_"))
+    # Who runs, in how many processes; the first one is what the others are compared with.
+    ways = [(peer, 1) for peer in row.peers] + ([(row.peers[0], row.workers)] if row.workers > 1 else [])
     try:
-        runs: dict[str, list[tuple[float, float]]] = {peer: [] for peer in row.peers}
+        runs: dict[tuple[str, int], list[tuple[float, float]]] = {way: [] for way in ways}
         projects = {peer: directory / peer.replace(" ", "-") for peer in row.peers}
-        variables = {peer: write_project(projects[peer], peer, row.case, MEMORY) for peer in row.peers}
+        variables = {peer: write_project(projects[peer], peer, row.case, database) for peer in row.peers}
         for number in range(rounds + 1):
-            for peer in random.sample(row.peers, len(row.peers)):
-                figure = run(projects[peer], peer, row.case, variables[peer])
+            for peer, workers in random.sample(ways, len(ways)):
+                with _database(row, peer):
+                    figure = run(projects[peer], peer, row.case, variables[peer], workers)
                 if number:  # the first round writes the caches of Python, and any others
-                    runs[peer].append(figure)
+                    runs[peer, workers].append(figure)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    return [summarize(row, peer, runs) for peer in row.peers]
+    return [summarize(row, way, runs[way], runs[ways[0]]) for way in ways]
 
 
-def summarize(row: Row, peer: str, runs: dict[str, list[tuple[float, float]]]) -> Figure:
+def _database(row: Row, peer: str) -> AbstractContextManager[None]:
+    """Return the database of one run; engineroom and Django make theirs."""
+    if row.server is None:
+        return nullcontext()
+    return empty_database(row.server, DATABASE, is_made=peer not in {OURS, "pytest-django"})
+
+
+def summarize(
+    row: Row, way: tuple[str, int], own: list[tuple[float, float]], first: list[tuple[float, float]]
+) -> Figure:
     """Return the medians over the rounds."""
-    pairs = list(zip(runs[BY_HAND], runs[peer], strict=True))
+    peer, workers = way
+    pairs = list(zip(first, own, strict=True))
     return Figure(
         row.name,
         row.case.tables,
-        peer,
-        row.case.tests / statistics.median(wall for wall, _ in runs[peer]),
-        statistics.median(hand[0] / own[0] for hand, own in pairs),
-        statistics.median(hand[1] / own[1] for hand, own in pairs),
+        peer if workers == 1 else f"{peer}, {workers} processes",
+        row.case.tests / statistics.median(wall for wall, _ in own),
+        statistics.median(one[0] / other[0] for one, other in pairs),
+        statistics.median(one[1] / other[1] for one, other in pairs),
     )
 
 
-def run(project: Path, peer: str, case: Case, variables: dict[str, str]) -> tuple[float, float]:
+def run(project: Path, peer: str, case: Case, variables: dict[str, str], workers: int) -> tuple[float, float]:
     """Run pytest on a project, and return the seconds that passed and those of the processors."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
     plugins = {"engineroom": "engineroom", "pytest-sqla": "sqla", "pytest-django": "django"}
@@ -131,7 +185,8 @@ def run(project: Path, peer: str, case: Case, variables: dict[str, str]) -> tupl
     if not case.is_async:
         without.append("-pno:asyncio")
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-qx", "-pno:xdist", "-pno:anyio", *without]
+    processes = "-pno:xdist" if workers == 1 else f"-n{workers}"
+    command = [sys.executable, "-m", "pytest", "-qx", processes, "-pno:anyio", *without]
     done = subprocess.run(command, cwd=project, env=environ | variables, capture_output=True, text=True, check=False)  # noqa: S603
     wall, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     if f"{case.tests} passed" not in done.stdout:

@@ -26,9 +26,10 @@ def draw(figures: Sequence[Figure]) -> str:
             group, y = name, y + GAP
         length = each.tests_a_second * scale
         middle = y + BAR - 4
+        color = COLORS[each.peer.partition(",")[0]]
         parts += [
             f'<text x="{LEFT - 8}" y="{middle}" text-anchor="end">{escape(f"{name}: {each.peer}")}</text>',
-            f'<rect x="{LEFT}" y="{y}" width="{length:.0f}" height="{BAR - 2}" fill="{COLORS[each.peer]}"/>',
+            f'<rect x="{LEFT}" y="{y}" width="{length:.0f}" height="{BAR - 2}" fill="{color}"/>',
             f'<text x="{LEFT + length + 4:.0f}" y="{middle}">{each.tests_a_second:.0f}</text>',
         ]
         y += BAR

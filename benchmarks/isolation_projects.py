@@ -341,7 +341,7 @@ def write_project(root: Path, peer: str, case: Case, database: dict[str, str]) -
 
 
 def _sync(url: str) -> str:
-    return url.replace("+aiosqlite", "").replace("+asyncpg", "+psycopg").replace("+asyncmy", "+pymysql")
+    return url.replace("+aiosqlite", "").replace("+asyncpg", "+psycopg")
 
 
 def _write(path: Path, text: str) -> None:
