@@ -74,16 +74,9 @@ def resolve(  # noqa: PLR0913  # each of these decides
     """
     try:
         variable = variable_of(bind)
+        source = None if argument is None else Source(argument, Origin(OriginKind.ARGUMENT, caller), variable)
         request = Request(
-            bind,
-            None if argument is None else Source(argument, Origin(OriginKind.ARGUMENT, caller), variable),
-            earlier,
-            connect_args or {},
-            environment,
-            project,
-            layers,
-            outside or layers,
-            environ,
+            bind, source, earlier, connect_args or {}, environment, project, layers, outside or layers, environ
         )
         return _resolve_under_test(request) if environment is Environment.TEST else _resolve_outside(request)
     except EngineroomError as error:
