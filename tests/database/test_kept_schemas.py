@@ -371,6 +371,20 @@ def test_a_database_that_somebody_changed_meanwhile_is_built_anew(shop: Shop, wh
     assert shop.builds()
 
 
+UNSEEN = {
+    "a sequence": ("SELECT setval('users_id_seq', 99)",),
+    "a row": ("SET session_replication_role = replica", "UPDATE roles SET name = 'x'"),
+}
+
+
+@pytest.mark.parametrize("shop", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("what", UNSEEN)
+def test_what_no_trigger_of_postgresql_sees_is_a_change_too(shop: Shop, what: str) -> None:
+    shop.builds()
+    shop.send(*UNSEEN[what])
+    assert shop.builds()
+
+
 def test_a_killed_run_leaves_nothing_that_is_used(shop: Shop) -> None:
     shop.builds()
     with shop.run(is_killed=True) as run:
