@@ -117,7 +117,7 @@ STATE = (
     "SELECT id, user_id FROM posts ORDER BY id",
     "SELECT id, name FROM roles ORDER BY id",
 )
-SEEDED = [[(1, "ada")], [(1, 1)], [(1, "of the schema"), (2, "of the seed")]]
+SEEDED: list[list[tuple[Any, ...]]] = [[(1, "ada")], [(1, 1)], [(1, "of the schema"), (2, "of the seed")]]
 DRIVERS = {
     "psycopg": ("postgresql", "postgresql+psycopg", False),
     "asyncpg": ("postgresql", "postgresql+asyncpg", True),
@@ -187,7 +187,9 @@ class Shop:
     ) -> Iterator[Run]:
         """Build the database as the first connection of a run does, and let go of it as the end of the run does."""
         _schema.reset()
-        databases, baselines, statements = Databases(), [], []
+        databases = Databases()
+        baselines: list[Any] = []
+        statements: list[str] = []
         _schema.prepare_with(databases.prepare)
         _schema.when_built(lambda build: baselines.append(databases.open_baseline(build)))
         place = place or self.place
