@@ -29,6 +29,7 @@ def connection(shop: Any) -> Iterator[Any]:
         yield connection
 
 
+@pytest.mark.filterwarnings("ignore:Passing more than 1 positional argument:DeprecationWarning")  # of Python 3.13
 def test_its_arguments_pass_through(shop: Any) -> None:
     with closing(sqlite3.connect(shop.path, 5.0, 0, None, factory=GuardedConnection)) as connection:
         assert connection.isolation_level is None
