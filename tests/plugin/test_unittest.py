@@ -127,7 +127,8 @@ def test_tests_of_unittest_start_from_the_baseline(lone_project: SmallProject) -
     before = project.database.read_bytes()
     outcome = run(project, "-v", APP_ENV="production")
     assert outcome.code == 0, outcome.err
-    assert re.search(r"Ran 9 tests.*OK \(skipped=1, expected failures=1\)", outcome.err, re.DOTALL), outcome.err
+    # Python 3.12.1 alone does not count the skipped one: https://github.com/python/cpython/issues/110890
+    assert re.search(r"Ran [89] tests.*OK \(skipped=1, expected failures=1\)", outcome.err, re.DOTALL), outcome.err
     assert project.database.read_bytes() == before
 
 
