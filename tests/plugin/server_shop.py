@@ -15,13 +15,19 @@ from sqlalchemy.pool import NullPool
 from tests.plugin.conftest import DROPPED
 
 from engineroom._schema.place import Place
+from engineroom.testing._keeper import Keeper
 from engineroom.testing._mysql_objects import companion_of
+from engineroom.testing._mysql_server import MySQLServer
+from engineroom.testing._postgresql_server import PostgreSQLServer
+from engineroom.testing._server_databases import ensure_database
 from engineroom.testing.databases import list_left_over_databases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.plugin.conftest import SmallProject
+
+    from engineroom.testing._server_databases import Server
 
 MODELS = """
     from sqlalchemy import ForeignKey, String
@@ -113,6 +119,17 @@ class Shop:
     def is_held(self) -> bool:
         """Tell whether a run holds the test database, which is there and marked."""
         return next(each for each in list_left_over_databases(self.place) if each.name == self.place.name).is_held
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the test database, as another run would."""
+        is_postgresql = self.maintenance.get_backend_name() == "postgresql"
+        server: Server = PostgreSQLServer() if is_postgresql else MySQLServer()
+        ensure_database(server, self.place)
+        keeper = Keeper(self.place)
+        assert server.hold(keeper, self.place.name)
+        yield
+        keeper.close()
 
     @contextmanager
     def start(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:

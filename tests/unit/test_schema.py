@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, inspect, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -250,6 +250,39 @@ def test_it_is_built_once_for_all_engines_of_the_bind(shop: Shop) -> None:
     second.dispose()
     assert shop.names() == ["filled"]
     assert len(_schema.known_builds()) == 1
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+def test_a_bind_without_a_schema_leaves_it_to_another_of_the_same_database(shop: Shop, is_early: bool) -> None:
+    replica = shop.engine(None, bind="replica")
+    if is_early:
+        with replica.connect() as connection:
+            assert not inspect(connection).get_table_names()
+    engine = shop.engine("shop_models:Base", "shop_builders:fill")
+    shop.engine("shop_models:Base", "shop_builders:fill", bind="twin")
+    with replica.connect() as connection:
+        assert inspect(connection).get_table_names() == ["users"]
+    engine.connect().close()
+    assert shop.names() == ["filled"]
+
+
+def test_two_binds_that_would_build_one_database_differently_are_an_error(shop: Shop) -> None:
+    shop.engine("shop_models:Base")
+    with pytest.raises(InvalidSettingError, match=r"(?s)binds default and stock .*TEST_STOCK_DATABASE_URL=\.\.\."):
+        shop.engine("shop_models:metadata", bind="stock")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("postgresql://127.0.0.1/shop", "postgresql+asyncpg://localhost:5432/shop"),
+        ("mysql+pymysql://me@[::1]:3306/shop", "mariadb+pymysql://you@localhost/shop"),
+        ("postgresql:///shop?host=db.internal", "postgresql://db.internal/shop"),
+    ],
+)
+def test_one_database_has_one_key(one: str, other: str) -> None:
+    assert Place(make_url(one)).key == Place(make_url(other)).key
+    assert Place(make_url(one)).key != Place(make_url(other).set(port=9)).key
 
 
 def test_a_seed_needs_no_schema(shop: Shop) -> None:

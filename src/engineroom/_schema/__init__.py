@@ -15,11 +15,12 @@ from weakref import WeakSet
 
 from sqlalchemy import event
 
-from engineroom._binds import DEFAULT_BIND
+from engineroom._binds import DEFAULT_BIND, test_variable_of
 from engineroom._project.bind import BindConfiguration
 from engineroom._schema.images import build_schema, ignore_kept_images
 from engineroom._schema.place import NAME_OPTIONS
 from engineroom._schema.sources import Source
+from engineroom._schema.threads import ThreadStarts
 from engineroom.errors import EngineroomError, InvalidSettingError, LifecycleError
 
 if TYPE_CHECKING:
@@ -128,12 +129,27 @@ class Build:
         if self.failure is not None:
             raise self._tell_failure() from self.failure
 
+    def share(self, bind: str, configuration: BindConfiguration) -> None:
+        """Take what another bind of the same database is built from, if this one has nothing.
+
+        Raises:
+            InvalidSettingError: Both have something, and not the same.
+        """
+        if configuration == self.configuration or not (configuration.schema or configuration.seed):
+            return
+        if self.is_configured:
+            raise self._tell_shared(bind)
+        self.bind, self.configuration = bind, configuration
+        self._is_done.clear()  # who connected so far met what was there
+
     def rename(self, name: str) -> None:
         """Take another database of the same server, since a run that is going on has this one."""
         if name != self.place.name:
             self.place = self.place.named(name)
             for engine in self.engines:
                 self.adjust(engine)
+            for record in list(self.connections):
+                record.invalidate(soft=True)  # of a bind without a schema
 
     def adjust(self, engine: Engine) -> None:
         """Have an engine show which database it reaches."""
@@ -223,6 +239,16 @@ class Build:
             fix=["let what schema and seed refer to connect in their own thread, or in threads that they start"],
         )
 
+    def _tell_shared(self, bind: str) -> InvalidSettingError:
+        return InvalidSettingError(
+            f"The binds {self.bind} and {bind} have one test database, and each has a schema or a seed of its own.",
+            why="a test database is built from one schema and one seed.",
+            fix=[
+                f"give bind {bind} a test database of its own: {test_variable_of(bind)}=...",
+                "write schema and seed of [tool.engineroom] for one of them only, or the same for both",
+            ],
+        )
+
     def _tell_failure(self) -> InvalidSettingError:
         what = self.configuration.schema or self.configuration.seed
         return InvalidSettingError(
@@ -232,36 +258,7 @@ class Build:
         )
 
 
-class _ThreadStarts:
-    """Sees which thread starts which, while something is built; Python keeps no record of it."""
-
-    def __init__(self) -> None:
-        self._builds: list[Build] = []
-        self._mutex = threading.Lock()
-        self._start = threading.Thread.start
-
-    def watch(self, build: Build) -> None:
-        with self._mutex:
-            if not self._builds:
-                self._start = start = threading.Thread.start
-
-                @wraps(start)
-                def start_and_tell(thread: threading.Thread) -> None:
-                    for each in tuple(self._builds):
-                        each.admit_child(thread)
-                    start(thread)
-
-                threading.Thread.start = start_and_tell  # type: ignore[method-assign,assignment]
-            self._builds.append(build)
-
-    def release(self, build: Build) -> None:
-        with self._mutex:
-            self._builds.remove(build)
-            if not self._builds:
-                threading.Thread.start = self._start  # type: ignore[method-assign]
-
-
-_starts = _ThreadStarts()
+_starts = ThreadStarts()
 _builds: dict[tuple[object, ...], Build] = {}  # by the place of the database
 _preparers: list[Callable[[Build], bool]] = []
 _listeners: list[Callable[[Build], None]] = []
@@ -316,9 +313,13 @@ def build_before_first_connection(engine: Engine, bind: str, place: Place, confi
         configuration: What it is built from.
 
     Returns:
-        The build, shared by all engines of the bind.
+        The build, shared by all engines that reach the database.
+
+    Raises:
+        InvalidSettingError: Another bind has the same database, and is built from something else.
     """
     build = _builds.setdefault(place.key, Build(bind, place, configuration))
+    build.share(bind, configuration)
     build.engines.add(engine)
     build.adjust(engine)
     event.listen(engine, "connect", lambda _, record: build.connections.add(record))

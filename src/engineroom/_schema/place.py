@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from engineroom._address import mask_url
+from engineroom._address.server import is_local_host
 from engineroom._drivers import async_twin, sync_twin
 from engineroom.errors import MissingDependencyError
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["NAME_OPTIONS", "Place", "in_own_thread"]
 
 NAME_OPTIONS = ("dbname", "database", "db")
+PORTS = {"postgresql": 5432, "mysql": 3306}
 
 T = TypeVar("T")
 
@@ -70,9 +72,10 @@ class Place:
     @property
     def key(self) -> tuple[object, ...]:
         """What tells this database from all others, whatever the driver."""
-        hosts = self.connect_args.get("host") or self.url.query.get("host") or self.url.host
+        host = str(self.connect_args.get("host") or self.url.query.get("host") or self.url.host or "")
         port = self.connect_args.get("port") or self.url.query.get("port") or self.url.port
-        return (self.backend, str(hosts or ""), str(port or ""), self.name)
+        is_here = is_local_host(host) and not host.startswith(("/", "@"))
+        return (self.backend, "localhost" if is_here else host, str(port or PORTS.get(self.backend, "")), self.name)
 
     def named(self, name: str) -> Place:
         """Return the place of another database, which is reached in the same way."""
