@@ -324,6 +324,8 @@ DATABASES_ON_POSTGRESQL = {
     "an owner": "ALTER DATABASE shop OWNER TO app",
     "a second statement": "COMMIT; DROP DATABASE shop",
     "a comment between": "DROP /* x */ DATABASE -- y\n shop",
+    "behind a string that a backslash ends": r"SELECT '\'; DROP DATABASE shop; --'",
+    "behind a string in which a backslash escapes": r"SELECT '\''; DROP DATABASE shop; --'",
 }
 NO_DATABASE_ON_POSTGRESQL = {
     "a create": "CREATE DATABASE shop TEMPLATE crm",
@@ -331,6 +333,8 @@ NO_DATABASE_ON_POSTGRESQL = {
     "a name": 'DROP TABLE "database shop"',
     "a grant": "GRANT ALL ON DATABASE shop TO app",
     "an unfinished string": "DROP DATABASE shop; SELECT 'x",
+    "no name": "DROP DATABASE",
+    "a string": "ALTER DATABASE 'shop'",
 }
 WRITING_ON_POSTGRESQL = {
     "INSERT INTO users VALUES (1)": "insert",
@@ -346,15 +350,18 @@ WRITING_ON_POSTGRESQL = {
     "COPY users FROM STDIN": "copy",
     "WITH x AS (DELETE FROM users RETURNING id) SELECT * FROM x": "with",
     "SELECT 1 AS a INTO users": "select",
+    "WITH x AS (SELECT 1 AS a) SELECT a INTO users FROM x": "with",
     "MERGE INTO users USING x ON true WHEN MATCHED THEN DELETE": "merge",
     "DO $$ BEGIN DELETE FROM users; END $$": "do",
     "CALL p()": "call",
     "EXPLAIN ANALYZE DELETE FROM users": "explain",
+    "EXPLAIN ANALYSE UPDATE users SET id = 1": "explain",
     "PREPARE x AS DELETE FROM users": "prepare",
     "CREATE OR REPLACE VIEW v AS SELECT 1": "create view",
     "REFRESH MATERIALIZED VIEW v": "refresh",
 }
 READING_ON_POSTGRESQL = [
+    "SELECT * FROM users FOR UPDATE",
     "SELECT * FROM users", "BEGIN", "COMMIT", "SET x = 1", "SHOW server_version", "CREATE DATABASE test_shop",
     "CREATE ROLE app", "ALTER ROLE app LOGIN", "DROP ROLE app", "CREATE EXTENSION IF NOT EXISTS hstore",
     "CREATE TEMPORARY TABLE x (id int)", "COPY users TO STDOUT", "COPY (SELECT * FROM users) TO STDOUT",
