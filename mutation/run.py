@@ -90,6 +90,7 @@ _SERVERS = (
     "tests/unit/test_executors.py",
     "tests/database/test_guard_catalogue.py",
     "tests/database/test_guard_server_watch.py",
+    "tests/database/test_guard_server.py",
 )
 """The guard on servers, asked directly: whole statements by each driver would take a minute for each change."""
 TESTS: dict[str, tuple[str, ...]] = {

@@ -91,8 +91,6 @@ class MySQLWrites:
     def statement(self, cursor: Cursor) -> None:
         """Read the statement that starts here."""
         _skip_set_statement(cursor)
-        if cursor.word() == "(":
-            return
         read = self._statements.get(cursor.word())
         if read is not None:
             read(cursor)
@@ -259,7 +257,7 @@ def _tables(cursor: Cursor) -> list[tuple[str, Parts]]:
     found: list[tuple[str, Parts]] = []
     before = ","
     while not cursor.done and cursor.word() != "SET":
-        if before in _BEFORE_TABLE and cursor.word() not in {"(", "LATERAL"} and (parts := cursor.parts()):
+        if before in _BEFORE_TABLE and cursor.word() != "LATERAL" and (parts := cursor.parts()):
             cursor.accept("AS")
             token = cursor.token
             alias = MYSQL.part(cursor.sql, token) if token is not None and token.word not in _AFTER_TABLE else None
