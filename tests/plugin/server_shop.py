@@ -152,14 +152,21 @@ class Shop:
 
 
 @contextmanager
-def shop_on_server(request: pytest.FixtureRequest, project: SmallProject) -> Iterator[Shop]:
-    """Make a project for the driver that is the parameter of a fixture, and drop its databases afterwards."""
-    kind, scheme = request.param
-    made = Shop(project, request.getfixturevalue(f"{kind}_url"), scheme)
+def make_shop(project: SmallProject, maintenance: URL, scheme: str) -> Iterator[Shop]:
+    """Make a project for a driver, and drop its databases afterwards."""
+    made = Shop(project, maintenance, scheme)
     yield made
-    force = " WITH (FORCE)" if kind == "postgresql" else ""
+    force = " WITH (FORCE)" if maintenance.get_backend_name() == "postgresql" else ""
     for name in made.databases():
         made.send(f"DROP DATABASE {name}{force}")
+
+
+@contextmanager
+def shop_on_server(request: pytest.FixtureRequest, project: SmallProject) -> Iterator[Shop]:
+    """Make a project for the driver that is the parameter of a fixture."""
+    kind, scheme = request.param
+    with make_shop(project, request.getfixturevalue(f"{kind}_url"), scheme) as made:
+        yield made
 
 
 one_of_each_server = pytest.mark.parametrize(

@@ -22,7 +22,7 @@ SHOP = """
     import asyncio
     from engineroom import get_async_engine, get_engine
     from fastapi import FastAPI
-    from sqlalchemy import func, select
+    from sqlalchemy import String, func, select
     from sqlalchemy.ext.asyncio import async_sessionmaker
     from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
@@ -36,7 +36,7 @@ SHOP = """
     class User(Base):
         __tablename__ = "users"
         id: Mapped[int] = mapped_column(primary_key=True)
-        name: Mapped[str]
+        name: Mapped[str] = mapped_column(String(50))
 
     async def fill(session):
         session.add(User(name="seed"))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from engineroom._schema.sources import Source
     from engineroom.testing._keeper import Keeper
     from engineroom.testing._server_databases import Server
-    from engineroom.testing.server import Rows
+    from engineroom.testing._server_rows import Rows
 
 __all__ = ["ServerDatabase"]
 

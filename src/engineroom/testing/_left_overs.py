@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.pool import ConnectionPoolEntry
 
-__all__ = ["describe_taken", "describe_writers", "left_over", "lost_layer", "note_caller", "session_of"]
+    from engineroom.testing._callers import Caller
+
+__all__ = ["callers_of", "describe_taken", "describe_writers", "left_over", "lost_layer", "note_caller", "session_of"]
 
 CALLER_KEY = "engineroom.caller"
 WAYS_TO_ASK = ("get_server_pid", "get_backend_pid", "thread_id")
@@ -42,9 +44,13 @@ def session_of(record: ConnectionPoolEntry) -> int:
     return 0
 
 
-def describe_writers(writers: Mapping[int, str], connections: Collection[ConnectionPoolEntry]) -> str:
+def callers_of(connections: Collection[ConnectionPoolEntry]) -> dict[int, Caller | None]:
+    """Return the lines that took connections last, by the sessions that serve them."""
+    return {session_of(record): record.info.get(CALLER_KEY) for record in list(connections)}
+
+
+def describe_writers(writers: Mapping[int, str], callers: Mapping[int, Caller | None]) -> str:
     """Return what is known of the sessions that hold a transaction open, with the line that took the connection."""
-    callers = {session_of(record): record.info.get(CALLER_KEY) for record in list(connections)}
     told = []
     for number, statement in sorted(writers.items()):
         caller = callers.get(number)

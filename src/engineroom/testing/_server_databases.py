@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from engineroom._schema.place import Place
-    from engineroom.testing.server import Rows
+    from engineroom.testing._server_rows import Rows
 
 __all__ = ["MARK", "LeftOver", "Server", "claim_database", "ensure_database"]
 

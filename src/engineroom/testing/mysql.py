@@ -15,7 +15,7 @@ from engineroom.testing import _mysql_objects as catalogue
 from engineroom.testing._keeper import sqlstate_of
 from engineroom.testing._mysql_objects import companion_of, literal, quote
 from engineroom.testing._mysql_triggers import without_triggers
-from engineroom.testing.server import OBJECTS, BusyError, Object
+from engineroom.testing._server_rows import OBJECTS, BusyError, Object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

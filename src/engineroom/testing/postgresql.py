@@ -15,7 +15,7 @@ from engineroom.testing import _postgresql_objects as catalogue
 from engineroom.testing import _postgresql_watch as watch
 from engineroom.testing._keeper import sqlstate_of
 from engineroom.testing._postgresql_watch import literal
-from engineroom.testing.server import OBJECTS, BusyError, Object
+from engineroom.testing._server_rows import OBJECTS, BusyError, Object
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

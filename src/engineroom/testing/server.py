@@ -2,7 +2,7 @@
 
 Only the tables that somebody wrote to are brought back. Where objects were created, changed or dropped, what is new is
 dropped, and where that is not enough the schema is built once more. How a database system tells what was written, and
-brings it back, is the business of its :class:`Rows`.
+brings it back, is the business of its :class:`~engineroom.testing._server_rows.Rows`.
 """
 
 from __future__ import annotations
@@ -10,99 +10,28 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
-from engineroom.testing._left_overs import describe_writers, left_over, lost_layer
+from engineroom.testing._left_overs import callers_of, describe_writers, left_over, lost_layer
+from engineroom.testing._server_rows import OBJECTS, BusyError
 from engineroom.testing.baseline import SECONDS_FOR_LEFT_OVERS, let_go_of_garbage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from sqlalchemy.pool import ConnectionPoolEntry
 
     from engineroom.errors import LifecycleError
+    from engineroom.testing._callers import Caller
+    from engineroom.testing._server_rows import Counter, Object, Rows
 
-__all__ = ["OBJECTS", "SEED", "BusyError", "Object", "Rows", "ServerBaseline"]
-
-OBJECTS = "objects"
-"""Stands among the names of written tables where an object was created, changed or dropped."""
+__all__ = ["SEED", "ServerBaseline"]
 
 SEED = "seed"
 """The owner of what the seed wrote: it lies on the schema, which can be brought back alone for the next run."""
 
 SECONDS_OF_THE_FIRST_TRY = 0.1
 SECONDS_BETWEEN_LOOKS = 0.02
-
-Counter = tuple[object, ...]
-
-
-class BusyError(Exception):
-    """Somebody holds a transaction open for longer than the server was told to wait."""
-
-
-class Object(NamedTuple):
-    """A table, a column, a function, ...: its definition, and what removes it where that is simple."""
-
-    definition: str
-    removal: str | None
-
-
-class Rows(Protocol):
-    """What one database system does for the baseline. Names are those of tables; copies have names of their own."""
-
-    def install(self) -> None:
-        """Begin to watch, after the schema was built or objects were added."""
-
-    def tables(self) -> list[str]:
-        """Return the names of all tables that persist."""
-
-    def objects(self) -> dict[str, Object]:
-        """Return everything that the database holds besides rows."""
-
-    def written(self) -> set[str]:
-        """Return what was written since it was forgotten or restored last: tables, counters, :data:`OBJECTS`."""
-
-    def restore(self, *, is_locking: bool) -> set[str]:
-        """Bring back the rows of what was written, and return what it was; nothing where it holds :data:`OBJECTS`."""
-
-    def forget(self, names: Iterable[str]) -> None:
-        """Take what was written to be the baseline."""
-
-    def note(self, names: Iterable[str]) -> None:
-        """Have these restored the next time, as if somebody had written to them."""
-
-    def copy(self, names: Iterable[str]) -> dict[str, str | None]:
-        """Copy the rows of tables; None stands for none."""
-
-    def merge(self, name: str, onto: str | None, old: str | None, new: str | None) -> str | None:
-        """Return a copy with the changes that led from an old copy of a table to a new one."""
-
-    def discard(self, copies: Iterable[str | None]) -> None:
-        """Drop copies."""
-
-    def counters(self) -> dict[str, Counter]:
-        """Return the state of each sequence."""
-
-    def publish(self, copies: Mapping[str, str | None], counters: Mapping[str, Counter]) -> None:
-        """Take these to be what is brought back."""
-
-    def contents(self) -> dict[str, str]:
-        """Return for each table that is not as empty as when it was made what its rows are known by."""
-
-    def writers(self) -> dict[int, str]:
-        """Return the sessions in a transaction that writes, and the last statement of each."""
-
-    def wait_at_most(self, seconds: float) -> None:
-        """Set how long a statement of the keeper waits for others."""
-
-    def end(self, session: int) -> None:
-        """End a session."""
-
-    def remove(self, objects: Iterable[Object]) -> None:
-        """Drop these objects."""
-
-    def clear(self) -> None:
-        """Drop everything."""
 
 
 @dataclass
@@ -217,13 +146,14 @@ class ServerBaseline:
         try:
             self._bring_back(SECONDS_OF_THE_FIRST_TRY)
         except BusyError:
+            callers = callers_of(self._connections)  # of those too that are garbage
             let_go_of_garbage()
         else:
             return
         try:
             self._bring_back(seconds)
         except BusyError:
-            problem = self._end_the_guilty(seconds)
+            problem = self._end_the_guilty(seconds, callers)
         else:
             return
         self._bring_back(SECONDS_FOR_LEFT_OVERS)
@@ -342,9 +272,9 @@ class ServerBaseline:
     def _find_guilty(self) -> dict[int, str]:
         return {session: text for session, text in self._rows.writers().items() if session not in self._kept}
 
-    def _end_the_guilty(self, seconds: float) -> LifecycleError:
+    def _end_the_guilty(self, seconds: float, callers: Mapping[int, Caller | None]) -> LifecycleError:
         guilty = self._find_guilty() or self._rows.writers()
-        problem = left_over(seconds, describe_writers(guilty, self._connections))
+        problem = left_over(seconds, describe_writers(guilty, callers))
         for session in guilty:
             self._rows.end(session)
         return problem

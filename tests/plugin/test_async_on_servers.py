@@ -1,0 +1,93 @@
+"""Isolation of asynchronous tests on servers: each driver, each scope of a loop, a web framework's ways, left-overs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.plugin.server_shop import make_shop
+from tests.plugin.test_isolation_of_async import CONFIGURATION, CONFTEST, SHOP, TESTS
+
+if TYPE_CHECKING:
+    from tests.plugin.conftest import SmallProject
+
+SHOP_ON_A_SERVER = SHOP.replace('"sqlite:///shop.db"', "")
+SCOPES = ("function", "module", "session")
+STRICT = {
+    **{f"test_{scope}": (f'@pytest.mark.asyncio(loop_scope="{scope}")', "") for scope in SCOPES},
+    "test_anyio": ("@pytest.mark.anyio", ", anyio_backend"),
+}
+AUTO = {"test_auto": ("", "")}
+INI = 'asyncio_mode = "{}"\n    asyncio_default_test_loop_scope = "{}"'
+LEFT = """
+    import asyncio
+    import pytest
+    from shop import AsyncSession, Session, User
+
+    def count():
+        with Session() as session:
+            return session.query(User).count()
+
+    async def write(seconds):
+        async with AsyncSession.begin() as session:
+            session.add(User(name="left"))
+            await session.flush()
+            await asyncio.sleep(seconds)
+
+    @pytest.mark.asyncio(loop_scope="{scope}")
+    class TestLeft:
+        async def test_1_a_cancelled_task(self):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(write(60), 0.3)
+
+        async def test_2_a_task_that_goes_on_when_the_loop_ends(self):
+            assert count() == 1
+            self.__class__.task = asyncio.create_task(write(60))
+            await asyncio.sleep(0.3)
+
+        async def test_3_a_session_that_nobody_closes(self):
+            assert count() == 1
+            session = AsyncSession()
+            session.add(User(name="open"))
+            await session.flush()
+
+        async def test_4_a_session_that_somebody_holds(self):
+            assert count() == 1
+            self.__class__.session = session = AsyncSession()
+            session.add(User(name="open"))
+            await session.flush()
+
+        async def test_5_the_next_one(self):
+            assert count() == 1
+"""
+GUILTY = {
+    "test_2_a_task_that_goes_on_when_the_loop_ends",
+    "test_3_a_session_that_nobody_closes",
+    "test_4_a_session_that_somebody_holds",
+}
+"""Where the loop goes on after the test; the end of a loop ends what was left in it."""
+
+DRIVERS = {
+    "asyncpg": ("postgresql", "postgresql+asyncpg", STRICT),
+    "psycopg": ("postgresql", "postgresql+psycopg", AUTO),
+    "asyncmy": ("mariadb", "mysql+asyncmy", STRICT),
+    "aiomysql": ("mariadb", "mysql+aiomysql", AUTO),
+}
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_asynchronous_tests_start_from_the_baseline(
+    driver: str, request: pytest.FixtureRequest, lone_project: SmallProject
+) -> None:
+    kind, scheme, modes = DRIVERS[driver]
+    is_auto = modes is AUTO
+    ini = INI.format(*(("auto", "session") if is_auto else ("strict", "function")))
+    tests = {name: TESTS.format(mark=mark, fixture=fixture) for name, (mark, fixture) in modes.items()}
+    with make_shop(lone_project, request.getfixturevalue(f"{kind}_url"), scheme) as shop:
+        shop.project.write_text("pyproject.toml", CONFIGURATION.format(addopts="", ini=ini))
+        scope = "session" if is_auto else "function"
+        shop.project.write(shop=SHOP_ON_A_SERVER, conftest=CONFTEST, test_left=LEFT.format(scope=scope), **tests)
+        outcome = shop.project.pytest("-W", "ignore:The garbage collector is trying")
+    assert outcome.counts["passed"] == 6 * len(tests) + 5, outcome.out + outcome.err
+    assert outcome.failed == (GUILTY if is_auto else set()), outcome.out
+    assert outcome.out.count(", taken at ") == len(outcome.failed), outcome.out
