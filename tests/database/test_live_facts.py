@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from contextlib import closing
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +14,8 @@ from sqlalchemy.dialects import mssql, sqlite
 
 from engineroom import guard, verdict
 from engineroom._address import mask_url
-from engineroom._guard.live import facts_of, identify_connection
+from engineroom._guard.live import facts_of, identify_connection, sqlite3_connection, watch_of
+from engineroom._guard.sqlite_connection import GuardedConnection
 from engineroom._verdict import Facts
 
 if TYPE_CHECKING:
@@ -150,3 +153,13 @@ def test_a_database_of_memdb_is_in_memory_though_sqlite_tells_a_name(tmp_path: P
         connection.exec_driver_sql("SELECT 1")
         assert facts_of(connection).in_memory
     engine.dispose()
+
+
+def test_a_connection_is_seen_through_what_tracers_and_drivers_put_around_it() -> None:
+    with closing(sqlite3.connect(":memory:", factory=GuardedConnection)) as connection:
+        traced = SimpleNamespace(__wrapped__=SimpleNamespace(__wrapped__=connection))
+        adapted = SimpleNamespace(driver_connection=SimpleNamespace(__wrapped__=SimpleNamespace(_conn=traced)))
+        for around in (connection, traced, adapted):
+            assert sqlite3_connection(around) is connection
+            assert watch_of(around) is connection.watch
+    assert watch_of(SimpleNamespace(__wrapped__=None)) is None

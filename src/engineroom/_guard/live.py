@@ -58,7 +58,7 @@ def identify_connection(dbapi_connection: Any, dialect: Dialect, location: str =
         if watch is None:
             return _identify_sqlite(dbapi_connection, location)
         # The path is looked at again: the file may have got a second name since it was opened.
-        return _identity.facts_of_sqlite_path(watch.main.path) if watch.main.path else watch.main.facts
+        return _identity.facts_of_sqlite_path(watch.main.path)
     if dialect.name not in SERVER_BACKENDS:
         return Facts(dialect.name, None, location=location)
     name = fetch(dbapi_connection, QUESTIONS[dialect.name])[0][0]
