@@ -219,7 +219,12 @@ def _prepare(module: str, work: Path) -> None:
             shutil.copytree(source, work / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, work / name)
-    settings = {"only_mutate": [str(PACKAGE / f"{module}.py")], "pytest_add_cli_args_test_selection": TESTS[module]}
+    settings = {
+        "only_mutate": [str(PACKAGE / f"{module}.py")],
+        "pytest_add_cli_args_test_selection": TESTS[module],
+        # mutmut does not count what it takes to make a database, and to drop it.
+        "timeout_constant": 8.0 if TESTS[module] is _SERVERS else 1.0,
+    }
     text = (ROOT / "pyproject.toml").read_text().rstrip()
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
     # [tool.mutmut] is the last table of the file, so that these lines belong to it.
