@@ -48,7 +48,7 @@ SCHEMA = {
         "CREATE TABLE parts (k int, what varchar(50)) PARTITION BY RANGE (k)",
         "CREATE TABLE parts_low PARTITION OF parts FOR VALUES FROM (0) TO (10)",
         "CREATE SEQUENCE numbers",
-        "CREATE VIEW names AS SELECT name FROM users",
+        "CREATE VIEW names AS SELECT name FROM users WHERE name <> 'a text of more than sixty letters'",
         (
             "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS"
             " $$ BEGIN INSERT INTO log VALUES (new.name); RETURN new; END $$"
@@ -71,7 +71,7 @@ SCHEMA = {
         "CREATE TABLE empty (id int AUTO_INCREMENT PRIMARY KEY, at_number int)",
         "CREATE TABLE parts (k int, what varchar(50))",
         "CREATE SEQUENCE numbers",
-        "CREATE VIEW names AS SELECT name FROM users",
+        "CREATE VIEW names AS SELECT name FROM users WHERE name <> 'a text of more than sixty letters'",
         "CREATE TRIGGER tell AFTER INSERT ON users FOR EACH ROW INSERT INTO log VALUES (new.name)",
         "INSERT INTO users (name, mood) VALUES ('ada', 'glad'), ('bob', 'sad')",
         "INSERT INTO posts (user_id) VALUES (1), (2)",
@@ -96,6 +96,7 @@ STATE = {
             " WHERE relnamespace = 'public'::regnamespace AND attnum > 0 ORDER BY 1, 2"
         ),
         "SELECT tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal ORDER BY tgrelid::regclass::text, 1",
+        "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'",
         "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1",
     ),
     "mariadb": (
@@ -114,6 +115,7 @@ STATE = {
             "SELECT table_name, column_name, column_type, column_default FROM information_schema.columns"
             " WHERE table_schema = DATABASE() ORDER BY 1, 2"
         ),
+        "SELECT table_name, view_definition FROM information_schema.views WHERE table_schema = DATABASE()",
         (
             "SELECT trigger_name, action_statement FROM information_schema.triggers"
             " WHERE trigger_schema = DATABASE() ORDER BY 1"
@@ -204,6 +206,10 @@ WRITES: dict[str, tuple[str, ...]] = {
     "a dropped table": ("DROP TABLE posts",),
     "a dropped view": ("DROP VIEW names",),
     "an added column": ("ALTER TABLE log ADD COLUMN age int",),
+    "a column behind others": ("ALTER TABLE users ADD COLUMN age int",),
+    "the end of a long view": (
+        "CREATE OR REPLACE VIEW names AS SELECT name FROM users WHERE name <> 'a text of more than sixty letter.'",
+    ),
     "a changed default": ("ALTER TABLE log ALTER COLUMN what SET DEFAULT 'x'",),
     "every table dropped": ("DROP VIEW names", "DROP TABLE posts", "DROP TABLE users", "DROP TABLE log"),
 }
@@ -346,6 +352,20 @@ class TestLayers:
         database.baseline.undo()
         assert database.names() == ["ada", "bob", "module"]
         assert database.state()[0] == layer[0]
+
+    def test_columns_that_an_owner_added_stay_and_go_with_it(self, database: Database) -> None:
+        lowest = database.state()
+        layer = self.push(database, "module", "ALTER TABLE users ADD COLUMN age int DEFAULT 3")
+        database.run("INSERT INTO users (name) VALUES ('new')")
+        database.baseline.undo()
+        assert database.state() == layer
+        assert len(database.read("SELECT age FROM users WHERE age = 3")) == 2
+        database.baseline.pop("module")
+        database.baseline.undo()
+        assert database.state() == lowest
+        database.run("INSERT INTO users (name) VALUES ('new')")
+        database.baseline.undo()
+        assert database.state() == lowest
 
     def test_tables_that_an_owner_made_stay_and_go_with_it(self, database: Database) -> None:
         lowest = database.state()

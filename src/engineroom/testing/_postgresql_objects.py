@@ -25,7 +25,7 @@ relations AS (
 
 OBJECTS = f"""
 WITH {_SCHEMAS}, found (kind, id, text, remove) AS (
-  SELECT 'schema', n.oid::text, n.nspname,
+  SELECT 'schema', n.oid::text, n.nspname::text,
     CASE WHEN nspname <> 'public' THEN format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) END FROM schemas n
   UNION ALL SELECT 'relation', r.oid::text,
     concat_ws('|', r.name, relkind, relpersistence, reloptions, relrowsecurity, relforcerowsecurity, relowner, relacl,
@@ -78,7 +78,10 @@ WITH {_SCHEMAS}, found (kind, id, text, remove) AS (
 )
 SELECT kind, id, coalesce(text, ''), remove FROM found
 """
-"""Every object: its kind, what tells it from others, its definition, and what removes it where that is simple."""
+"""Every object: its kind, what tells it from others, its definition, and what removes it where that is simple.
+
+The first part of the union decides its types: of the type ``name`` the definitions would end after 63 letters.
+"""
 
 TABLES = f"""
 WITH RECURSIVE {_SCHEMAS}, roots (oid, root) AS (

@@ -105,6 +105,7 @@ class ServerBaseline:
             self._rows.install()
             layer.objects = self._rows.objects()
             written = set(self._rows.tables())
+            self._renew_connections()
         layer.copies = self._rows.copy(written & set(self._rows.tables()))
         for name, old in since.copies.items():
             new = layer.copies.get(name)
@@ -228,9 +229,10 @@ class ServerBaseline:
 
     def _bring_back(self, seconds: float) -> None:
         self._rows.wait_at_most(seconds)
-        written = self._rows.restore(is_locking=not self._kept)
-        if self._has_lost_objects or OBJECTS in written:
+        # Where a layer with objects is gone, the copies of the others may not fit the tables that are there.
+        if self._has_lost_objects or OBJECTS in self._rows.restore(is_locking=not self._kept):
             self._bring_back_objects(seconds)
+            self._renew_connections()
 
     def _bring_back_objects(self, seconds: float) -> None:
         self._wait_for_writers(seconds)
@@ -259,8 +261,11 @@ class ServerBaseline:
         else:
             self.take_seed()
         self._rows.publish(self._copies(), self._counters())
+
+    def _renew_connections(self) -> None:
+        """Have pools open new connections: what a driver remembers of statements and types is of the old objects."""
         for record in list(self._connections):
-            record.invalidate(soft=True)  # what a driver remembers of statements and types is of the old tables
+            record.invalidate(soft=True)
 
     def _wait_for_writers(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
