@@ -122,6 +122,15 @@ def test_a_connection_that_was_taken_before_is_watched_from_its_next_statement(
         assert "drop table users" in refusal(connection, "DROP TABLE users")
 
 
+def test_what_such_a_connection_created_is_forgotten_when_it_goes_back(unguarded: Engine) -> None:
+    with unguarded.connect() as connection:
+        guard_server(unguarded, is_used=True)
+        connection.execute(text("CREATE TABLE mine (id int)"))
+        connection.commit()
+    with unguarded.connect() as connection:
+        assert "drop table mine" in refusal(connection, "DROP TABLE mine")
+
+
 def test_what_destroys_is_refused_and_not_sent(engine: Engine, database: Any) -> None:
     with engine.connect() as connection:
         refusal(connection, "DROP TABLE users")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import MetaData, Table, create_engine
+from sqlalchemy import Column, Integer, MetaData, Table, create_engine
 from sqlalchemy.pool import NullPool
 
 from engineroom import DestructiveOperationError, allow_destructive
@@ -252,6 +254,42 @@ def test_a_schema_of_mariadb_is_a_database_in_drop_all(watching: Watching, on_ma
     assert caught.value.what == told
 
 
+def test_a_table_that_only_says_it_is_temporary_is_refused_in_drop_all(kept: Watched) -> None:
+    table = Table("users", MetaData(), prefixes=["TEMPORARY"])
+    with pytest.raises(DestructiveOperationError, match="drop table users"):
+        kept.watch.check_drop_all([table])
+    kept.send("CREATE TEMPORARY TABLE users (id int)")
+    kept.watch.check_drop_all([table])
+
+
+def test_a_view_of_the_metadata_is_a_view_in_drop_all(kept: Watched) -> None:
+    metadata = MetaData()
+    users = Table("users", metadata, Column("id", Integer))
+    if not hasattr(users, "is_view"):
+        pytest.skip("SQLAlchemy 2.1 brought views")
+    from sqlalchemy import CreateView, select  # noqa: PLC0415  # SQLAlchemy 2.1
+
+    everybody = CreateView(select(users), "everybody", metadata=metadata).table
+    with pytest.raises(DestructiveOperationError, match=r"^Refused to drop view everybody in "):
+        kept.watch.check_drop_all([everybody])
+    with pytest.raises(DestructiveOperationError, match=r"^Refused to drop view everybody, drop table users in "):
+        kept.watch.check_drop_all([everybody, users])
+    with kept.permit(operations="drop view") as permit:
+        kept.watch.grant(permit)
+        kept.watch.check_drop_all([everybody])
+    if kept.database.kind == "mariadb":
+        kept.send("CREATE TEMPORARY TABLE everybody (id int)")
+        with pytest.raises(DestructiveOperationError, match="drop view everybody"):
+            kept.watch.check_drop_all([everybody])
+
+
+def test_the_projects_own_names_of_test_databases_count(watching: Watching) -> None:
+    Path("pyproject.toml").write_text('[tool.engineroom]\ntest_names = ["my_test_*"]\n')
+    test = watching("mariadb", "test")
+    test.refusal(drop("users"))
+    assert test.watch.is_free_for_own(("mine",))
+
+
 def test_a_table_of_ones_own_may_go_until_it_is_forgotten(kept: Watched) -> None:
     called: list[None] = []
     kept.watch.when_created = lambda: called.append(None)
@@ -366,6 +404,7 @@ ELSEWHERE: dict[str, tuple[dict[str, Any], Destruction, bool]] = {
     "its object behind a USE": ({"objects": "shop.users"}, drop("users", database="shop", ask=()), True),
     "the same name behind a USE": ({"objects": "users"}, drop("users", database="shop", ask=()), False),
     "the database": ({"objects": "shop"}, Destruction("drop database", "drop", ("shop",), database="shop"), True),
+    "a USE of where it is": ({"objects": "users"}, drop("users", database="here"), True),
     "what is the server's": ({}, Destruction("drop role", "drop", ("somebody",), server_wide=True), False),
     "its name": ({"objects": "somebody"}, Destruction("drop role", "drop", ("somebody",), server_wide=True), True),
 }
@@ -376,6 +415,7 @@ def test_a_permit_covers_what_is_elsewhere_only_by_its_name(
     narrow: dict[str, Any], loss: Destruction, is_covered: bool, on_mariadb: Watched
 ) -> None:
     with on_mariadb.permit(**narrow) as permit:
+        loss = replace(loss, database=loss.database and loss.database.replace("here", on_mariadb.name))
         on_mariadb.watch.grant(permit)
         if is_covered:
             on_mariadb.watch.check([loss])

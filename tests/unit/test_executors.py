@@ -18,6 +18,8 @@ from engineroom._guard import server
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from engineroom._statements import Dialect
+
 
 class ForeignDialect(SQLiteDialect_pysqlite):
     """A third-party dialect; its driver happens to be the one that every Python has."""
@@ -151,6 +153,17 @@ def test_the_memory_is_bounded_for_long_texts_too(texts: Any, monkeypatch: pytes
     assert 1 <= len(texts.known) < 7
 
 
+def test_a_text_that_is_just_not_too_long_is_remembered(texts: Any) -> None:
+    texts.judge("SELECT 1".ljust(server.LONGEST_TEXT))
+    assert len(texts.known) == 1
+
+
+@pytest.mark.parametrize(("dialect", "name"), [("postgresql", "mine"), ("mariadb", "Mine")])
+def test_a_table_is_told_as_its_own_server_folds_its_name(dialect: Dialect, name: str) -> None:
+    texts = server._HarmlessTexts((dialect,))
+    assert texts.judge("CREATE TABLE Mine (id int)") == ((), (name,))
+
+
 @pytest.mark.parametrize("statement", [b"SELECT 1", bytearray(b"SELECT 1")])
 def test_bytes_are_judged_as_the_text_that_they_spell(statement: bytes, texts: Any) -> None:
     assert texts.judge(statement) == ((), ())
@@ -212,6 +225,13 @@ def test_the_arguments_pass_through_unchanged(judged: tuple[Callable[..., None],
     assert recorder.sent[3:] == recorder.sent[:3]
     assert recorder.sent[0] == ("cursor", "SELECT 1", ("parameter",), "context")
     assert execute.__name__ == "do_execute"
+
+
+def test_what_is_known_is_not_judged_again(texts: Any, judged: tuple[Callable[..., None], Recorder]) -> None:
+    execute, recorder = judged
+    texts.known["DROP TABLE users"] = None
+    execute("cursor", "DROP TABLE users")
+    assert recorder.sent == [("cursor", "DROP TABLE users")]
 
 
 @pytest.mark.parametrize("arguments", [(), ((), None), ((), "no context")])

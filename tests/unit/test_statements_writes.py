@@ -171,6 +171,10 @@ REACHING_ON_MYSQL = {
         "UPDATE users oj JOIN shop.orders o ON o.id = oj.id SET o.paid = 1",
         "update shop.orders",
     ),
+    "an update of a column of either, with such an alias": (
+        "UPDATE users oj JOIN shop.orders o USING (id) SET paid = 1",
+        "update users; update shop.orders",
+    ),
     "a loop": ("LOOP DELETE FROM shop.users; END LOOP", "delete from shop.users"),
     "a drop of several": ("DROP TABLES users, shop.users", "drop table users; drop table shop.users"),
     "a drop of a body": ("DROP PACKAGE BODY IF EXISTS shop.p", "drop package shop.p"),

@@ -29,8 +29,7 @@ def before_drop_all(_: MetaData, connection: Connection, *, tables: Sequence[Tab
     if isinstance(watch, Watch):
         _judge_on_sqlite(tables, connection, watch)
     elif isinstance(watch, ServerWatch):
-        # The name of a temporary table says so here; whether it hides another one, the watch asks.
-        watch.check_drop_all([table for table in tables if "TEMPORARY" not in table._prefixes])  # noqa: SLF001
+        watch.check_drop_all(tables)
 
 
 def _judge_on_sqlite(tables: Sequence[Table], connection: Connection, watch: Watch) -> None:

@@ -166,11 +166,15 @@ class ServerWatch:
         return catalogue is not None and bool(loss.ask) and all(catalogue.is_harmless(name) for name in loss.ask)
 
     def _loss_of(self, table: Table) -> Destruction:
-        """Return what dropping a table loses; on MySQL a schema is a database."""
+        """Return what dropping a table loses, or a view, as metadata of SQLAlchemy 2.1 may hold one.
+
+        On MySQL a schema is a database.
+        """
+        kind = "view" if getattr(table, "is_view", False) else "table"
         parts = (table.schema, table.name) if table.schema else (table.name,)
         database = None if self._backend == "postgresql" else table.schema
-        asked = ObjectName("table", parts, table.fullname)
-        return Destruction("drop table", "drop", (table.fullname,), database=database, ask=(asked,))
+        asked = ObjectName(kind, parts, table.fullname)
+        return Destruction(f"drop {kind}", "drop", (table.fullname,), database=database, ask=(asked,))
 
     def _find_permits(self, loss: Destruction, here: Facts) -> list[Permit]:
         """Return permits for all that would be lost, else none; for another database they must name the objects."""

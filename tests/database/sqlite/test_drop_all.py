@@ -24,6 +24,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.schema import CreateTable, DropTable
 
 from engineroom import allow_destructive, guard
+from engineroom._guard.drop_all import before_drop_all
 from engineroom.errors import DestructiveOperationError
 
 if TYPE_CHECKING:
@@ -327,6 +328,29 @@ def test_metadata_with_views_is_told_as_such(shop: Any) -> None:
         views.drop_all(engine)
     engine.dispose()
     assert caught.value.what == f"Refused to drop view names on sqlite:///{shop.path}."
+
+
+def test_a_permit_to_drop_views_lets_the_views_of_a_metadata_go(shop: Any) -> None:
+    metadata = MetaData()
+    users = Table("users", MetaData(), Column("name", Integer))
+    if not hasattr(users, "is_view"):
+        pytest.skip("SQLAlchemy 2.1 brought views")
+    from sqlalchemy import CreateView, select  # noqa: PLC0415  # SQLAlchemy 2.1
+
+    view = CreateView(select(users), "names", metadata=metadata).table
+    engine = guard(create_engine(f"sqlite:///{shop.path}"))
+    with (
+        allow_destructive(engine, database="shop.db", reason="a test", operations="drop view"),
+        engine.connect() as connection,
+    ):
+        before_drop_all(metadata, connection, tables=[view])
+    with (
+        allow_destructive(engine, database="shop.db", reason="a test", operations="drop table"),
+        engine.connect() as connection,
+        pytest.raises(DestructiveOperationError, match="drop view names"),
+    ):
+        before_drop_all(metadata, connection, tables=[view])
+    engine.dispose()
 
 
 def test_drop_all_tells_that_a_permit_covers_something_else(shop: Any, metadata: MetaData) -> None:

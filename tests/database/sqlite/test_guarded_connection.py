@@ -14,6 +14,7 @@ from engineroom._guard.sqlite_connection import GuardedConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 DROP = "DROP TABLE users"
 
@@ -100,3 +101,52 @@ def test_a_backup_over_a_connection_of_another_thread_is_refused(shop: Any) -> N
             source.backup(target)
         thread.submit(target.close).result()
     assert shop.contents() == before
+
+
+def test_a_backup_passes_its_options_on() -> None:
+    left: list[int] = []
+    with closing(connect(":memory:")) as source, closing(connect(":memory:")) as target:
+        source.execute("CREATE TABLE scratch (a)")
+        source.backup(target, pages=1, progress=lambda _, remaining, __: left.append(remaining))
+    assert left[-1] == 0
+
+
+def test_a_denial_that_nobody_took_keeps_no_backup_from_a_test_database(shop: Any, folder: Path) -> None:
+    with closing(connect(folder / "test_shop.db")) as target, closing(connect(":memory:")) as source:
+        target.execute("CREATE TABLE scratch (a)")
+        target.execute("ATTACH ? AS shop", (str(shop.path),))
+        with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+            sqlite3.Cursor.executescript(target.cursor(), "DROP TABLE shop.users")
+        target.execute("DETACH shop")
+        source.backup(target)
+        assert target.execute("SELECT * FROM sqlite_master").fetchall() == []
+
+
+def test_a_connection_in_memory_sleeps_until_a_text_attaches(shop: Any) -> None:
+    with closing(connect(":memory:")) as connection:
+        connection.execute("SELECT 1")
+        assert connection.watch.is_asleep
+        connection.execute("ATTACH ? AS shop", (str(shop.path),))
+        assert not connection.watch.is_asleep
+        with pytest.raises(DestructiveOperationError):
+            connection.execute("DROP TABLE shop.users")
+
+
+def test_what_was_just_attached_is_looked_at_before_many_values(connection: Any, folder: Path) -> None:
+    connection.execute("ATTACH ? AS other", (str(folder / "test_other.db"),))
+    connection.execute("CREATE TABLE other.scratch (a)")
+    connection.executemany("INSERT INTO other.scratch VALUES (?)", [(1,), (2,)])
+    connection.execute("ATTACH ? AS another", (str(folder / "test_another.db"),))
+    connection.executemany("INSERT INTO other.scratch VALUES (?)", [(3,)])
+    connection.execute("DROP TABLE other.scratch")
+
+
+def test_many_values_that_roll_a_creation_back_leave_nothing_that_is_ones_own(connection: Any, shop: Any) -> None:
+    connection.isolation_level = None
+    connection.execute("BEGIN")
+    connection.execute("CREATE TABLE scratch (id UNIQUE)")
+    with pytest.raises(sqlite3.IntegrityError):
+        connection.executemany("INSERT OR ROLLBACK INTO scratch VALUES (?)", [(1,), (1,)])
+    shop.run("CREATE TABLE scratch (id)")
+    with pytest.raises(DestructiveOperationError):
+        connection.execute("DROP TABLE scratch")
