@@ -81,6 +81,7 @@ _SQLITE_WATCH = (
     "-k",
     f"({ONE_WAY_EACH}) or test_guard_from_outside or test_watch_from_outside",
     "tests/database/sqlite/test_watch_over_a_connection.py",
+    "tests/database/sqlite/test_guarded_connection.py",
     "tests/database/sqlite/test_watch_from_outside.py",
     "tests/database/sqlite/test_creations_of_a_connection.py",
     "tests/database/sqlite/test_guard_from_outside.py",

@@ -135,11 +135,10 @@ def fold(name: str) -> str:
 def ask(connection: Any, question: str) -> list[Any]:
     """Ask a SQLite connection, past the application's own text and row factories."""
     text_factory, connection.text_factory = connection.text_factory, os.fsdecode
-    is_ours = isinstance(connection, sqlite3.Connection)
-    cursor = sqlite3.Cursor(connection) if is_ours else connection.cursor()
+    cursor: Any = sqlite3.Cursor(connection) if isinstance(connection, sqlite3.Connection) else connection.cursor()
     try:
         cursor.row_factory = None
-        rows: list[Any] = (sqlite3.Cursor.execute(cursor, question) if is_ours else cursor.execute(question)).fetchall()
+        rows: list[Any] = cursor.execute(question).fetchall()
         return rows
     finally:
         cursor.close()

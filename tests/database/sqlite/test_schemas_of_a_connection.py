@@ -234,3 +234,12 @@ def test_an_attachment_that_can_be_read_in_two_ways_is_the_worse_one_by_the_proj
     assert schemas.attach("file:shop_spec.db").is_disposable
     (tmp_path / "file:shop_spec.db").touch()
     assert not schemas.attach("file:shop_spec.db").is_disposable
+
+
+def test_an_applications_own_cursors_answer_no_question(files: dict[str, Path]) -> None:
+    class Own(sqlite3.Connection):
+        def cursor(self, *_: Any) -> Any:
+            raise AssertionError
+
+    with closing(sqlite3.connect(files["shop"], factory=Own)) as connection:
+        assert ask(connection, "SELECT 1") == [(1,)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import create_engine
 
-from engineroom import allow_destructive, guard
+from engineroom import DestructiveOperationError, _run_files, allow_destructive, guard
+from engineroom._guard.answers import WRITE_SCHEMA
 from engineroom._guard.sqlite_connection import GuardedConnection
 from engineroom._guard.watch import Watch
 from engineroom._permit import OpenPermits
@@ -295,3 +297,77 @@ def test_the_authorizer_of_a_guarded_connection_is_set_below_it(folder: Path) ->
     with closing(GuardedConnection(folder / "shop.db")) as connection:
         connection.watch._set_authorizer(connection)
         assert connection.watch.chained is None
+
+
+def test_what_a_script_finds_and_alters_is_not_created_by_it(connection: sqlite3.Connection) -> None:
+    watch = Watch(connection)
+    script = "CREATE TABLE IF NOT EXISTS users (a); ALTER TABLE users ADD COLUMN b"
+    watch.attend_script(connection, script)
+    connection.executescript(script)
+    watch.settle(connection, script)
+    assert watch.would_lose("drop table", "users") is watch.main
+
+
+def test_a_script_may_drop_what_the_connection_created(connection: sqlite3.Connection) -> None:
+    watch = Watch(connection)
+    connection.execute("CREATE TABLE made (a)")
+    watch.settle(connection, "CREATE TABLE made (a)")
+    watch.attend_script(connection, "DROP TABLE made")
+    connection.executescript("DROP TABLE made")
+
+
+def test_a_statement_that_was_prepared_under_a_permit_is_asked_about_again(folder: Path) -> None:
+    with (
+        closing(sqlite3.connect(folder / "shop.db", isolation_level=None)) as other,
+        closing(sqlite3.connect(folder / "shop.db", isolation_level=None, timeout=0)) as connection,
+    ):
+        other.execute("CREATE TABLE users (a)")
+        watch = Watch(connection)
+        with permit(folder) as granted:
+            watch.grant(granted)
+            watch.attend(connection, "DROP TABLE users")
+            other.execute("BEGIN IMMEDIATE")
+            assert "locked" in str(fail(connection, "DROP TABLE users"))  # sqlite3 keeps it, prepared
+            other.execute("ROLLBACK")
+            watch.revoke(granted)
+        watch.attend(connection, "SELECT 1")
+        assert "not authorized" in str(fail(connection, "DROP TABLE users"))
+
+
+def test_schema_tables_stay_open_under_a_permit_for_just_that(connection: sqlite3.Connection, folder: Path) -> None:
+    watch = Watch(connection)
+    engine = guard(create_engine(f"sqlite:///{folder / 'shop.db'}"))
+    with allow_destructive(engine, database="shop.db", reason="a test", operations=WRITE_SCHEMA) as granted:
+        watch.grant(granted)
+        watch.attend(connection, "PRAGMA writable_schema = ON")
+        connection.execute("PRAGMA writable_schema = ON")
+        watch.attend(connection, "SELECT 1")
+        assert connection.execute("PRAGMA writable_schema").fetchone() == (1,)
+
+
+def test_a_connection_of_another_library_is_watched_too(connection: sqlite3.Connection) -> None:
+    class Other:
+        """A connection with all that sqlite3's has, of a class of its own."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(connection, name)
+
+    watch = Watch(Other(), is_inside=False)
+    assert watch.take_refusal(fail(connection, "DROP TABLE users")) is not None
+
+
+def test_a_file_that_stands_for_memory_is_watched_awake(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It may get a second name, and be somebody's database from then on.
+    run = folder / f"{_run_files.DIRECTORY_PREFIX}run"
+    run.mkdir(mode=0o700)
+    (run / _run_files.LOCK_NAME).touch()
+    monkeypatch.setenv(_run_files.RUN_VARIABLE, str(run))
+    path = run / "test_shop.db"
+    with closing(GuardedConnection(path, isolation_level=None)) as connection:
+        assert connection.watch.main.facts.in_memory
+        assert connection.watch.is_asleep is False
+        connection.execute("CREATE TABLE users (a)")
+        connection.watch.end_turn()
+        os.link(path, folder / "shop.db")
+        with pytest.raises(DestructiveOperationError):
+            connection.execute("DROP TABLE users")
