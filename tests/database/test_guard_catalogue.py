@@ -114,6 +114,7 @@ def postgresql(databases: Databases) -> Iterator[Asked]:
     asked = Asked(database, POSTGRESQL)
     asked.send(*OBJECTS)
     yield asked
+    asked.send("DROP SCHEMA stock CASCADE")  # the rebuilding leaves other schemas alone
     asked.close()
 
 
@@ -286,6 +287,28 @@ def test_an_account_that_sees_little_learns_of_little_that_is_harmless(mariadb: 
     assert not restricted.is_harmless("table", "users")
     assert not restricted.is_harmless("function", "never_was")
     assert restricted.is_harmless("procedure", "never_was")
+
+
+def test_a_definition_that_may_not_be_seen_makes_no_table_temporary(mariadb: Asked) -> None:
+    driver: Any = mariadb.pooled.dbapi_connection
+
+    class Cursor(type(driver.cursor())):  # type: ignore[misc]
+        """A cursor of an account that sees tables and not their definitions; servers differ in whether there is one."""
+
+        def execute(self, question: str) -> Any:
+            if question.startswith("SHOW CREATE"):
+                raise PermissionError(question)
+            return super().execute(question)
+
+    class Restricted:
+        def cursor(self) -> Any:
+            return Cursor(driver)
+
+    mariadb.send("CREATE TEMPORARY TABLE users (id int)")
+    assert mariadb.is_harmless("table", "users")
+    sees_little = Catalogue(Restricted(), "mariadb", frozenset())
+    assert not sees_little.is_harmless(ObjectName("table", ("users",), "users"))
+    mariadb.send("DROP TEMPORARY TABLE users")
 
 
 class Recorded:
