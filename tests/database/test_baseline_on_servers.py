@@ -204,6 +204,7 @@ WRITES: dict[str, tuple[str, ...]] = {
     "a new view": ("CREATE VIEW more AS SELECT id FROM posts",),
     "a new index": ("CREATE INDEX more ON log (what)",),
     "a dropped table": ("DROP TABLE posts",),
+    "a dropped sequence": ("DROP SEQUENCE numbers",),
     "a dropped view": ("DROP VIEW names",),
     "an added column": ("ALTER TABLE log ADD COLUMN age int",),
     "a column behind others": ("ALTER TABLE users ADD COLUMN age int",),
@@ -229,6 +230,7 @@ WRITES_OF: dict[str, dict[str, tuple[str, ...]]] = {
         "copy": ("COPY users (name) FROM PROGRAM 'echo eve'",),
         "a block": ("DO $$ BEGIN EXECUTE 'DELETE FROM ' || 'posts'; END $$",),
         "truncate with a cascade": ("TRUNCATE users RESTART IDENTITY CASCADE",),
+        "everything at once": ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public"),
         "a schema": ("CREATE SCHEMA more", "CREATE TABLE more.extra (id serial)"),
         "a type": ("DROP VIEW names", "DROP TABLE posts", "DROP TABLE users", "DROP TYPE mood"),
         "a function": (
@@ -324,6 +326,14 @@ class TestLayers:
         database.baseline.undo()
         assert database.state() == lowest
 
+    def test_one_that_is_set_up_again_does_not_meet_what_it_left(self, database: Database) -> None:
+        for _ in range(2):
+            self.push(database, "module", "INSERT INTO users (name) VALUES ('module')")
+            assert database.names() == ["ada", "bob", "module"]
+            database.baseline.pop("module")
+        database.baseline.undo()
+        assert database.names() == ["ada", "bob"]
+
     def test_one_may_go_from_under_another(self, database: Database) -> None:
         lowest = database.state()
         self.push(database, "session", "INSERT INTO users (name) VALUES ('under')", "DELETE FROM posts WHERE id = 2")
@@ -404,6 +414,20 @@ class TestLeftOvers:
         engine.dispose()
 
     @pytest.mark.parametrize("driver", ["psycopg", "pymysql"], indirect=True)
+    def test_one_that_only_reads_is_ended_where_its_table_must_be_dropped(self, database: Database) -> None:
+        before = database.state()
+        connection = database.engine.connect()
+        connection.exec_driver_sql("SELECT count(*) FROM users")
+        database.run("DROP TABLE log")
+        try:
+            with pytest.raises(LifecycleError, match=r"still open when the test ended"):
+                database.baseline.restore(seconds=0.2)
+        finally:
+            connection.invalidate()
+            connection.close()
+        assert database.state() == before
+
+    @pytest.mark.parametrize("driver", ["psycopg", "pymysql"], indirect=True)
     def test_one_of_a_wider_fixture_is_left_alone(self, database: Database) -> None:
         with database.engine.connect() as connection:
             mark = database.baseline.mark()
@@ -428,6 +452,8 @@ def test_tables_that_innodb_does_not_count_are_brought_back_each_time(database: 
     database.run("DELETE FROM uncounted", "INSERT INTO uncounted VALUES (2)")
     database.baseline.undo()
     assert database.read("SELECT k FROM uncounted") == [(1,)]
+    assert database.baseline.is_dirty, "nobody can tell"
+    assert not database.baseline.is_known_dirty
 
 
 class TestWithoutRights:

@@ -92,6 +92,10 @@ class Shop:
         project.environ["DATABASE_URL"] = self.url.render_as_string(hide_password=False)
 
     @property
+    def is_postgresql(self) -> bool:
+        return self.maintenance.get_backend_name() == "postgresql"
+
+    @property
     def place(self) -> Place:
         return Place(self.maintenance.set(database=f"test_{self.name}"))
 
@@ -106,15 +110,13 @@ class Shop:
         return rows
 
     def databases(self) -> set[str]:
-        is_postgresql = self.maintenance.get_backend_name() == "postgresql"
-        query = "SELECT datname FROM pg_database" if is_postgresql else "SHOW DATABASES"
+        query = "SELECT datname FROM pg_database" if self.is_postgresql else "SHOW DATABASES"
         return {name for (name,) in self.send(query) if self.name in name}
 
     def kept_databases(self, *ends: str) -> set[str]:
         """Return the names of the databases that stay for the next run, with those beside them on MariaDB."""
         names = {f"{self.place.name}{end}" for end in ends or ("",)}
-        is_postgresql = self.maintenance.get_backend_name() == "postgresql"
-        return names if is_postgresql else names | {companion_of(name) for name in names}
+        return names if self.is_postgresql else names | {companion_of(name) for name in names}
 
     def is_held(self) -> bool:
         """Tell whether a run holds the test database, which is there and marked."""
@@ -123,8 +125,7 @@ class Shop:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the test database, as another run would."""
-        is_postgresql = self.maintenance.get_backend_name() == "postgresql"
-        server: Server = PostgreSQLServer() if is_postgresql else MySQLServer()
+        server: Server = PostgreSQLServer() if self.is_postgresql else MySQLServer()
         ensure_database(server, self.place)
         keeper = Keeper(self.place)
         assert server.hold(keeper, self.place.name)

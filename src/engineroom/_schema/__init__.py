@@ -186,12 +186,15 @@ class Build:
         __tracebackhide__ = True
         self.is_unreachable = False
         try:
-            return all(prepare(self) for prepare in tuple(_preparers))
+            for prepare in tuple(_preparers):
+                if not prepare(self):
+                    return False
         except EngineroomError:
             raise
         except Exception:
             self.is_unreachable = True
             raise
+        return True
 
     def rebuild(self) -> None:
         """Apply the schema and the seed once more, to a database that was emptied; connections pass meanwhile.

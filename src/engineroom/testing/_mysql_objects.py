@@ -25,6 +25,7 @@ __all__ = [
     "literal",
     "objects",
     "quote",
+    "sessions",
     "started",
     "tables",
     "writers",
@@ -182,8 +183,13 @@ def started(database: str) -> str:
 
 def writers(database: str) -> str:
     """Return the question for the sessions in a transaction that wrote to the database."""
-    return f"""
-SELECT t.trx_mysql_thread_id, LEFT(COALESCE(p.INFO, ''), 100)
-FROM information_schema.INNODB_TRX t JOIN information_schema.PROCESSLIST p ON p.ID = t.trx_mysql_thread_id
-WHERE p.DB = {literal(database)} AND p.ID <> CONNECTION_ID() AND (t.trx_rows_modified > 0 OR t.trx_rows_locked > 0)
-"""
+    return f"{sessions(database, are_told=True)} AND (t.trx_rows_modified > 0 OR t.trx_rows_locked > 0)"
+
+
+def sessions(database: str, *, are_told: bool) -> str:
+    """Return the question for the sessions in a transaction, or for all that are connected to the database."""
+    joined = " JOIN information_schema.INNODB_TRX t ON p.ID = t.trx_mysql_thread_id" if are_told else ""
+    return (
+        f"SELECT p.ID, LEFT(COALESCE(p.INFO, ''), 100) FROM information_schema.PROCESSLIST p{joined} "
+        f"WHERE p.DB = {literal(database)} AND p.ID <> CONNECTION_ID()"
+    )

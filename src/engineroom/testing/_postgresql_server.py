@@ -52,6 +52,10 @@ class PostgreSQLServer:
             else:
                 return
 
+    def may_create(self, keeper: Keeper) -> bool:
+        """Tell whether the user may create databases; its own may be dropped without that right."""
+        return bool(keeper.scalar("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"))
+
     def drop(self, keeper: Keeper, name: str) -> None:
         """Drop a database, whoever is connected to it."""
         keeper.fetch(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {literal(name)}")
@@ -108,7 +112,7 @@ class PostgreSQLServer:
 
     def clear(self, keeper: Keeper) -> None:
         """Drop everything that the keeper's database holds."""
-        clear_database(keeper)
+        clear_database(keeper.fetch)
 
 
 _MARKED = f"""

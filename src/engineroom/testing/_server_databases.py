@@ -49,6 +49,9 @@ class Server(Protocol):
     def create(self, keeper: Keeper, name: str) -> None:
         """Create a database; that somebody else just did it is no error."""
 
+    def may_create(self, keeper: Keeper) -> bool:
+        """Tell whether the user could create a database again that was dropped."""
+
     def drop(self, keeper: Keeper, name: str) -> None:
         """Drop a database, whoever is connected to it."""
 
@@ -97,12 +100,13 @@ def claim_database(server: Server, place: Place, is_test_name: Callable[[str], b
     Raises:
         UnsafeTestDatabaseError: It cannot be created, or it holds something that engineroom did not make.
     """
+    __tracebackhide__ = True
     for number in range(1, MOST_RUNS):
         name = place.name if number == 1 else fit_name(f"{place.name}_r{number}", place.backend)
         if not is_test_name(name):
             break
         wanted = place.named(name)
-        ensure_database(server, wanted)
+        ensure_database(server, wanted, held=place.name if number > 1 else "")
         keeper = Keeper(wanted)
         try:
             if server.hold(keeper, name):
@@ -115,12 +119,18 @@ def claim_database(server: Server, place: Place, is_test_name: Callable[[str], b
     raise _tell_all_held(place)
 
 
-def ensure_database(server: Server, place: Place) -> None:
+def ensure_database(server: Server, place: Place, *, held: str = "") -> None:
     """Create a database, if it is missing.
+
+    Args:
+        server: The database system.
+        place: Where the database stands.
+        held: The one that was wanted in the first place, which another run holds.
 
     Raises:
         UnsafeTestDatabaseError: The server does not let us.
     """
+    __tracebackhide__ = True
     with_server = _connect_for_maintenance(server, place)
     if with_server is None:
         return  # only the test database itself lets us in: it is there, or the error tells
@@ -129,7 +139,7 @@ def ensure_database(server: Server, place: Place) -> None:
             try:
                 server.create(with_server, place.name)
             except Exception as error:  # noqa: BLE001  # whatever the driver says
-                raise _tell_no_right(place, error) from None
+                raise _tell_no_right(place, error, held=held) from None
     finally:
         with_server.close()
 
@@ -177,12 +187,14 @@ def _tell_not_ours(name: str, count: int) -> UnsafeTestDatabaseError:
     )
 
 
-def _tell_no_right(place: Place, error: Exception) -> UnsafeTestDatabaseError:
+def _tell_no_right(place: Place, error: Exception, *, held: str = "") -> UnsafeTestDatabaseError:
     said = str(error).strip().splitlines()[:1]
+    failed = f'"{place.name}" could not be created and marked.'
     return UnsafeTestDatabaseError(
-        f'The test database "{place.name}" could not be created and marked.',
+        f'Another run holds the test database "{held}", and {failed}' if held else f"The test database {failed}",
         why=f"the server said: {said[0] if said else type(error).__name__}",
         fix=[
+            *(["wait until the other run has ended"] if held else []),
             "let the user of the database URL create databases (PostgreSQL: ALTER ROLE name CREATEDB)",
             f'create it once, owned by that user, and leave it empty: CREATE DATABASE "{place.name}"',
         ],

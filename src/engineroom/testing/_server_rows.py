@@ -71,6 +71,12 @@ class Rows(Protocol):
     def writers(self) -> dict[int, str]:
         """Return the sessions in a transaction that writes, and the last statement of each."""
 
+    def sessions(self) -> dict[int, str]:
+        """Return all sessions that may be in a transaction, if only to read, and the last statement of each."""
+
+    def untold(self) -> set[str]:
+        """Return the tables of which nobody can tell whether they were written: they count as written always."""
+
     def wait_at_most(self, seconds: float) -> None:
         """Set how long a statement of the keeper waits for others."""
 

@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engineroom.testing import _mysql_objects as catalogue
 from engineroom.testing._keeper import sqlstate_of
-from engineroom.testing._mysql_objects import companion_of, literal, quote
+from engineroom.testing._mysql_copies import Copies
+from engineroom.testing._mysql_objects import literal, quote
 from engineroom.testing._mysql_triggers import without_triggers
 from engineroom.testing._server_rows import OBJECTS, BusyError, Object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from engineroom.testing._keeper import Keeper
 
 __all__ = ["MySQLRows", "clear_database"]
 
 LOCK_WAIT_TIMEOUT = "1205"
+NO_SUCH_TABLE = "1146"
 SQL_MODE = "NO_AUTO_VALUE_ON_ZERO"
 
 
@@ -50,8 +52,6 @@ class MySQLRows:
         """Prepare the keeper's connection, and the database beside it."""
         self._keeper = keeper
         self._name = keeper.place.name
-        self._companion = companion_of(self._name)
-        self._number = 0
         self._tables: dict[str, _Table] = {}
         self._sequences: dict[str, _Table] = {}
         self._copies: dict[str, str | None] = {}
@@ -70,9 +70,7 @@ class MySQLRows:
         )
         keeper.fetch("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")  # a copy locks no row of others
         self._is_told = self._may_ask_innodb()
-        keeper.fetch(f"CREATE DATABASE IF NOT EXISTS {quote(self._companion)}")
-        for (name,) in keeper.fetch(catalogue.copies(self._companion)):
-            keeper.fetch(f"DROP TABLE {self._copy_name(name)}")  # of an earlier run
+        self._made = Copies(self._fetch, self._name)
 
     def install(self) -> None:
         """Learn which tables there are."""
@@ -153,7 +151,7 @@ class MySQLRows:
         """Copy the rows of tables."""
         copies: dict[str, str | None] = dict.fromkeys(names)
         for name in self._filled(copies):
-            copies[name] = self._make_copy(f"SELECT {self._tables[name].columns} FROM {quote(name)}")
+            copies[name] = self._made.make(f"SELECT {self._tables[name].columns} FROM {quote(name)}")
         return copies
 
     def merge(self, name: str, onto: str | None, old: str | None, new: str | None) -> str | None:
@@ -163,7 +161,7 @@ class MySQLRows:
             return new
         model = onto or new or old
         sources = {
-            role: self._copy_name(copy) if copy else f"(SELECT * FROM {self._copy_name(str(model))} WHERE false)"
+            role: self._made.name(copy) if copy else f"(SELECT * FROM {self._made.name(str(model))} WHERE false)"
             for role, copy in (("onto", onto), ("old", old), ("new", new))
         }
         columns = table.columns.split(", ")
@@ -177,17 +175,15 @@ class MySQLRows:
         sources |= {"came": f"({came})", "went": f"({went})"}
         kept = without("onto", "came", keys)
         sources["kept"] = f"({kept})"
-        return self._make_copy(f"{without('kept', 'went', keys)} UNION ALL {came}")
+        return self._made.make(f"{without('kept', 'went', keys)} UNION ALL {came}")
 
     def discard(self, copies: Iterable[str | None]) -> None:
         """Drop copies."""
-        for copy in filter(None, copies):
-            self._fetch(f"DROP TABLE {self._copy_name(copy)}")
+        self._made.discard(copies)
 
     def counters(self) -> dict[str, tuple[object, ...]]:
         """Return what AUTO_INCREMENT is at, and the sequences."""
-        state = self._read_state()
-        found: dict[str, tuple[object, ...]] = {name: (state[name][3],) for name in self._tables if name in state}
+        found: dict[str, tuple[object, ...]] = {name: (at,) for name, at in self._numbers(self._read_state()).items()}
         return found | {name: (self._read_sequence(name),) for name in self._sequences}
 
     def publish(self, copies: Mapping[str, str | None], counters: Mapping[str, tuple[object, ...]]) -> None:
@@ -203,8 +199,16 @@ class MySQLRows:
         return known | {str(name): f"{known.get(str(name).partition('.')[2])} rows {rows}" for name, rows in sums}
 
     def writers(self) -> dict[int, str]:
-        """Return the sessions in a transaction that writes."""
-        return {int(number): str(text) for number, text in self._fetch(catalogue.writers(self._name))}
+        """Return the sessions in a transaction that writes, as far as this user is told."""
+        return self._sessions(catalogue.writers(self._name)) if self._is_told else {}
+
+    def sessions(self) -> dict[int, str]:
+        """Return the sessions in a transaction, or all, where this user is not told which those are."""
+        return self._sessions(catalogue.sessions(self._name, are_told=self._is_told))
+
+    def untold(self) -> set[str]:
+        """Return the tables that InnoDB does not count, or this user is not told of."""
+        return set(self._uncounted)
 
     def wait_at_most(self, seconds: float) -> None:
         """Set how long a statement waits for a lock."""
@@ -226,7 +230,7 @@ class MySQLRows:
 
     def clear(self) -> None:
         """Drop everything."""
-        clear_database(self._keeper)
+        clear_database(self._fetch, self._name)
 
     def _fetch(self, statement: str) -> list[tuple[Any, ...]]:
         try:
@@ -235,6 +239,9 @@ class MySQLRows:
             if sqlstate_of(error) == LOCK_WAIT_TIMEOUT:
                 raise BusyError from error
             raise
+
+    def _sessions(self, question: str) -> dict[int, str]:
+        return {int(number): str(text) for number, text in self._fetch(question)}
 
     def _may_ask_innodb(self) -> bool:
         """Tell whether this user may read InnoDB's counters, and the dates of its statistics."""
@@ -260,7 +267,12 @@ class MySQLRows:
         return found | {name: (0, value) for name, value in sequences.items()}
 
     def _read_sequence(self, name: str) -> object:
-        return self._fetch(f"SELECT next_not_cached_value FROM {quote(name)}")[0][0]
+        try:
+            return self._fetch(f"SELECT next_not_cached_value FROM {quote(name)}")[0][0]
+        except Exception as error:
+            if sqlstate_of(error) == NO_SUCH_TABLE:
+                return None
+            raise
 
     def _remember(self) -> None:
         self._known = self._read_state()
@@ -271,15 +283,6 @@ class MySQLRows:
         questions = [f"(SELECT {literal(name)} FROM {quote(name)} LIMIT 1)" for name in names]
         return [name for (name,) in self._fetch(" UNION ALL ".join(questions))] if questions else []
 
-    def _copy_name(self, copy: str) -> str:
-        return f"{quote(self._companion)}.{copy}"
-
-    def _make_copy(self, query: str) -> str:
-        self._number += 1
-        name = f"copy_{self._number}"
-        self._fetch(f"CREATE TABLE {self._copy_name(name)} AS {query}")
-        return name
-
     def _refill(self, names: Iterable[str]) -> None:
         statements = []
         for name in names:
@@ -287,7 +290,7 @@ class MySQLRows:
                 statements.append(f"DELETE FROM {quote(name)}")
             copy, columns = self._copies.get(name), self._tables[name].columns
             if copy:
-                source = self._copy_name(copy)
+                source = self._made.name(copy)
                 statements.append(f"INSERT INTO {quote(name)} ({columns}) SELECT {columns} FROM {source}")
         if len(statements) > 1:  # the server waits for the disk once
             statements = ["START TRANSACTION", *statements, "COMMIT"]
@@ -311,24 +314,30 @@ class MySQLRows:
     def _restart(self, written: Iterable[str]) -> bool:
         """Set AUTO_INCREMENT where the rows that came back did not do it, and sequences; tell whether it was needed."""
         is_needed = False
+        numbers = self._numbers(self._known)
         for name in written:
             wanted = self._counters.get(name, (None,))[0]
             if name in self._sequences:
                 self._fetch(f"ALTER SEQUENCE {quote(name)} RESTART {wanted}")
                 is_needed = True
-            elif name in self._known and wanted is not None and self._known[name][3] != wanted:
+            elif wanted is not None and numbers.get(name, 1) != wanted:
                 with contextlib.suppress(BusyError):
                     self._fetch(f"ALTER TABLE {quote(name)} AUTO_INCREMENT = {wanted}")
                     is_needed = True
         return is_needed
 
+    def _numbers(self, state: Mapping[str, tuple[object, ...]]) -> dict[str, object]:
+        """Return what AUTO_INCREMENT is at: as InnoDB says, and where it says nothing, as the catalogue does."""
+        numbers: dict[str, object] = dict(self._fetch(catalogue.started(self._name))) if self._uncounted else {}
+        return numbers | {name: state[name][3] for name in self._tables if name in state}
+
     def _has_triggers(self) -> bool:
         return any(key.startswith("trigger ") for key in self._known_objects)
 
 
-def clear_database(keeper: Keeper) -> None:
-    """Drop everything that the keeper's database holds."""
-    keeper.fetch("SET SESSION foreign_key_checks = 0, group_concat_max_len = 1048576")
-    for _, name, _, what in keeper.fetch(catalogue.objects(keeper.place.name)):
+def clear_database(fetch: Callable[[str], list[tuple[Any, ...]]], name: str) -> None:
+    """Drop everything that a database holds."""
+    fetch("SET SESSION foreign_key_checks = 0, group_concat_max_len = 1048576")
+    for _, each, _, what in fetch(catalogue.objects(name)):
         if what:
-            keeper.fetch(f"DROP {what} IF EXISTS {quote(name)}")
+            fetch(f"DROP {what} IF EXISTS {quote(each)}")

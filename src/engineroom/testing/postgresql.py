@@ -18,17 +18,16 @@ from engineroom.testing._postgresql_watch import literal
 from engineroom.testing._server_rows import OBJECTS, BusyError, Object
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from engineroom.testing._keeper import Keeper
 
 __all__ = ["PostgreSQLRows"]
 
 LOCK_NOT_AVAILABLE = "55P03"
-WRITERS = """
+SESSIONS = """
 SELECT pid, left(query, 100) FROM pg_stat_activity
-WHERE datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid() AND backend_type =
-'client backend'
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND
 """
 
 
@@ -205,7 +204,15 @@ class PostgreSQLRows:
 
     def writers(self) -> dict[int, str]:
         """Return the sessions in a transaction that writes."""
-        return dict(self._fetch(WRITERS))
+        return dict(self._fetch(f"{SESSIONS} backend_xid IS NOT NULL"))
+
+    def sessions(self) -> dict[int, str]:
+        """Return the sessions in a transaction."""
+        return dict(self._fetch(f"{SESSIONS} xact_start IS NOT NULL"))
+
+    def untold(self) -> set[str]:
+        """Return nothing: triggers tell of every table."""
+        return set()
 
     def wait_at_most(self, seconds: float) -> None:
         """Set how long a statement waits for a lock."""
@@ -225,7 +232,7 @@ class PostgreSQLRows:
 
     def clear(self) -> None:
         """Drop everything but extensions, and what belongs to them."""
-        clear_database(self._keeper)
+        clear_database(self._fetch)
         for name in ("tables", "sequences", "refs"):
             self._fetch(f"DELETE FROM pg_temp.{name}")
 
@@ -284,15 +291,15 @@ class PostgreSQLRows:
         return ranks
 
 
-def clear_database(keeper: Keeper) -> None:
+def clear_database(fetch: Callable[[str], list[tuple[Any, ...]]]) -> None:
     """Drop everything that the database holds, but for extensions and what belongs to them."""
     with contextlib.suppress(Exception):  # not there, or not ours to drop
-        keeper.fetch("DROP EVENT TRIGGER IF EXISTS engineroom_end")
-        keeper.fetch("DROP EVENT TRIGGER IF EXISTS engineroom_drop")
-    keeper.fetch("DROP SCHEMA IF EXISTS engineroom CASCADE")
-    found = keeper.fetch(catalogue.OBJECTS)
+        fetch("DROP EVENT TRIGGER IF EXISTS engineroom_end")
+        fetch("DROP EVENT TRIGGER IF EXISTS engineroom_drop")
+    fetch("DROP SCHEMA IF EXISTS engineroom CASCADE")
+    found = fetch(catalogue.OBJECTS)
     order = ("relation", "function", "type", "schema")
     for kind in order:
         for each, _, _, removal in found:
             if each == kind and removal and not removal.startswith("DROP INDEX"):
-                keeper.fetch(removal)
+                fetch(removal)

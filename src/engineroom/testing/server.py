@@ -75,6 +75,7 @@ class ServerBaseline:
         self._connections = connections
         self._kept: dict[int, object] = {}  # sessions of fixtures of a wider scope, whose transactions stay open
         self._has_lost_objects = False
+        self._has_lost_a_layer = False
         self._layers: list[_Layer] = [self._take_lowest()]
 
     @property
@@ -83,12 +84,19 @@ class ServerBaseline:
         return self._has_lost_objects or bool(self._rows.written())
 
     @property
+    def is_known_dirty(self) -> bool:
+        """Whether it is known that anybody wrote; of some tables nobody can tell."""
+        return self._has_lost_objects or bool(self._rows.written() - self._rows.untold())
+
+    @property
     def is_left_open(self) -> bool:
         """Whether a transaction that writes is open, other than one of a fixture of a wider scope."""
         return bool(self._find_guilty())
 
     def mark(self) -> _Mark:
         """Note where a layer begins."""
+        if self._has_lost_a_layer:
+            self.restore()  # a fixture that is set up again, with another parameter, must not meet what it left
         written = self._rows.written() - {OBJECTS}
         return _Mark(self._rows, self._rows.copy(written & set(self._rows.tables()))) if written else _Mark()
 
@@ -211,6 +219,7 @@ class ServerBaseline:
     def _remove(self, index: int) -> None:
         """Take a layer out, and make those above it anew without its changes."""
         removed = self._layers.pop(index)
+        self._has_lost_a_layer = True
         below = {name: copy for layer in self._layers[:index] for name, copy in layer.copies.items()}
         for name, old in removed.copies.items():
             onto, before = below.get(name), old
@@ -233,6 +242,7 @@ class ServerBaseline:
         if self._has_lost_objects or OBJECTS in self._rows.restore(is_locking=not self._kept):
             self._bring_back_objects(seconds)
             self._renew_connections()
+        self._has_lost_a_layer = False
 
     def _bring_back_objects(self, seconds: float) -> None:
         self._wait_for_writers(seconds)
@@ -278,8 +288,9 @@ class ServerBaseline:
         return {session: text for session, text in self._rows.writers().items() if session not in self._kept}
 
     def _end_the_guilty(self, seconds: float, callers: Mapping[int, Caller | None]) -> LifecycleError:
-        guilty = self._find_guilty() or self._rows.writers()
+        guilty = self._find_guilty() or self._rows.writers() or self._rows.sessions()
         problem = left_over(seconds, describe_writers(guilty, callers))
         for session in guilty:
             self._rows.end(session)
+        self._renew_connections()
         return problem

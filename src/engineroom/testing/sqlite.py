@@ -83,6 +83,11 @@ class SQLiteBaseline:
         return self._has_lost_a_layer or self._version != self._read_version() or self._is_replaced()
 
     @property
+    def is_known_dirty(self) -> bool:
+        """The same: a file tells of every commit."""
+        return self.is_dirty
+
+    @property
     def is_left_open(self) -> bool:
         """Whether a transaction that writes is open, other than one of a fixture of a wider scope."""
         return not self._writers and self._is_locked() and not self._is_kept_in_transaction()
