@@ -335,6 +335,15 @@ def test_a_connection_that_is_kept_is_not_permitted_after_the_block(engine: Engi
     assert is_refused(engine)
 
 
+def test_a_permit_that_opens_again_holds_for_no_connection_of_its_first_block(engine: Engine) -> None:
+    twice = allow_destructive(engine, database="shop.db", reason=REASON)
+    with twice:
+        connection = engine.connect()
+    with twice, pytest.raises(DestructiveOperationError, match="not for this connection"):
+        connection.exec_driver_sql(DROP)
+    connection.close()
+
+
 @pytest.mark.parametrize("pool", [NullPool, StaticPool, QueuePool])
 def test_every_pool_knows_permits(shop: Any, pool: type) -> None:
     engine = guard(create_engine(f"sqlite:///{shop.path}", poolclass=pool))
