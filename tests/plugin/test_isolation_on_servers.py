@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -90,6 +91,17 @@ def test_every_test_starts_from_the_baseline(shop: Shop) -> None:
     assert shop.databases() == shop.kept_databases()
 
 
+TELL_BUILDS = """
+    from sqlalchemy import Engine, event
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def tell(connection, cursor, statement, *_):
+        if "CREATE TABLE users" in statement:
+            with open("builds", "a") as file:
+                file.write(f"{connection.engine.url.database}\\n")
+"""
+
+
 @one_of_each_server
 def test_each_worker_has_a_database_of_its_own(shop: Shop) -> None:
     shop.project.write(
@@ -102,9 +114,26 @@ def test_each_worker_has_a_database_of_its_own(shop: Shop) -> None:
                 assert engine.url.database.endswith(f"_{worker_id}")
         """
     )
-    outcome = shop.project.pytest("-n2")
-    assert outcome.counts == {"passed": 14}, outcome.out + outcome.err
-    assert shop.databases() == shop.kept_databases("_gw0", "_gw1")
+    shop.project.write(conftest=TELL_BUILDS)
+
+    def builds() -> dict[str, int]:
+        log = shop.project.root / "builds"
+        log.unlink(missing_ok=True)
+        outcome = shop.project.pytest("-n2")
+        assert outcome.counts == {"passed": 14}, outcome.out + outcome.err
+        assert shop.databases() == shop.kept_databases("_gw0", "_gw1")
+        return Counter(log.read_text().split()) if log.exists() else {}
+
+    gw0, gw1 = (f"{shop.place.name}_{worker}" for worker in ("gw0", "gw1"))
+    first = builds()
+    assert set(first) == {gw0, gw1}, "each builds"
+    second = builds()
+    assert second.keys() <= {gw0, gw1}
+    assert sum(second.values()) == sum(first.values()) - 2, "each uses what is kept"
+    shop.project.write(app__models=MODELS.replace("String(50)", "String(60)"))
+    third = builds()
+    assert set(third) == {gw0, gw1}, "each notices"
+    assert sum(third.values()) == sum(first.values())
 
 
 @one_of_each_server

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.plugin.server_shop import DRIVERS, make_shop
 
 if TYPE_CHECKING:
     from tests.plugin.conftest import Outcome, SmallProject
@@ -20,6 +21,7 @@ CONFIGURATION = """
 """
 SHOP = """
     from engineroom import get_async_engine, get_engine
+    from sqlalchemy import String
     from sqlalchemy.ext.asyncio import async_sessionmaker
     from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
@@ -33,7 +35,7 @@ SHOP = """
     class User(Base):
         __tablename__ = "users"
         id: Mapped[int] = mapped_column(primary_key=True)
-        name: Mapped[str]
+        name: Mapped[str] = mapped_column(String(50))
 
     def fill(session):
         session.add(User(name="seed"))
@@ -46,6 +48,7 @@ SHOP = """
         with Session() as session:
             return [user.name for user in session.query(User).order_by(User.id)]
 """
+CREATION = 'connection.execute(text("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)"))'
 START = "from engineroom.testing import start_test_run\n\nstart_test_run()\n"
 TESTS = """
     import threading, unittest
@@ -122,14 +125,33 @@ def run(project: SmallProject, *arguments: str, **environ: str) -> Outcome:
     return project.python("-W", "error", "-m", "unittest", *arguments, **environ)
 
 
+# Python 3.12.1 alone does not count the skipped one: https://github.com/python/cpython/issues/110890
+OUTCOME = r"Ran [89] tests.*OK \(skipped=1, expected failures=1\)"
+
+
 def test_tests_of_unittest_start_from_the_baseline(lone_project: SmallProject) -> None:
     project = make_project(lone_project)
     before = project.database.read_bytes()
     outcome = run(project, "-v", APP_ENV="production")
     assert outcome.code == 0, outcome.err
-    # Python 3.12.1 alone does not count the skipped one: https://github.com/python/cpython/issues/110890
-    assert re.search(r"Ran [89] tests.*OK \(skipped=1, expected failures=1\)", outcome.err, re.DOTALL), outcome.err
+    assert re.search(OUTCOME, outcome.err, re.DOTALL), outcome.err
     assert project.database.read_bytes() == before
+
+
+@pytest.mark.parametrize("driver", ["psycopg and asyncpg", "pymysql and aiomysql"])
+def test_they_do_so_on_servers(driver: str, request: pytest.FixtureRequest, lone_project: SmallProject) -> None:
+    kind, scheme = DRIVERS[driver]
+    on_a_server = SHOP.replace('"sqlite:///shop.db"', "")
+    with make_shop(lone_project, request.getfixturevalue(f"{kind}_url"), scheme) as shop:
+        tests = TESTS.replace(CREATION, "User.__table__.create(connection)")
+        project = make_project(lone_project, shop=on_a_server, tests__test_shop=tests)
+        for _ in range(2):
+            outcome = run(project, "-v")
+            assert re.search(OUTCOME, outcome.err, re.DOTALL), outcome.err
+            assert shop.databases() == shop.kept_databases()
+        outcome = run(make_project(lone_project, shop=on_a_server, tests__test_shop=GUILTY_ON_A_SERVER))
+        assert re.findall(r"^ERROR: (test_\d)", outcome.err, re.MULTILINE) == ["test_1"], outcome.err
+        assert re.search(r"taken at \S+test_shop\.py", outcome.err)
 
 
 def test_the_same_tests_pass_under_pytest(lone_project: SmallProject) -> None:
@@ -171,6 +193,21 @@ GUILTY = """
 
         def test_7_cannot_start(self):
             pass
+"""
+
+
+GUILTY_ON_A_SERVER = """
+    from engineroom.testing import IsolatedTestCase
+    from shop import Session, User, names
+
+    class ATest(IsolatedTestCase):
+        def test_1_leaves_a_session_open(self):
+            ATest.session = Session()
+            ATest.session.add(User(name="open"))
+            ATest.session.flush()
+
+        def test_2_starts_clean(self):
+            self.assertEqual(names(), ["seed"])
 """
 
 
