@@ -7,7 +7,6 @@ nothing itself. No error leaves it with a frame whose locals could hold a passwo
 from __future__ import annotations
 
 import inspect
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from engineroom import _binds, _lifecycle, _project
 from engineroom._assembly import assemble
 from engineroom._engine_options import freeze
 from engineroom._environment import Origin, OriginKind
+from engineroom._interpreter import call_in_child
 from engineroom._plans import ASYNC, SYNC, History, choose_kind, plan_engine
 from engineroom.errors import EngineroomError, InvalidSettingError
 
@@ -317,4 +317,4 @@ def _after_fork_in_child() -> None:
     _registry.mutex = threading.RLock()  # another thread of the parent may have held it
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+call_in_child(_after_fork_in_child)

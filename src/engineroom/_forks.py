@@ -8,10 +8,10 @@ gone. Decides nothing about databases, and imports no SQLAlchemy.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakSet
 
+from engineroom._interpreter import call_in_child
 from engineroom.errors import LifecycleError
 
 if TYPE_CHECKING:
@@ -101,4 +101,4 @@ def _after_fork_in_child() -> None:
         engine.dispose(close=False)
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+call_in_child(_after_fork_in_child)

@@ -23,14 +23,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engineroom._interpreter import call_around_fork
 from engineroom._run_files import DIRECTORY_PREFIX, LOCK_NAME, RUN_VARIABLE, is_run_directory
-from engineroom.errors import InvalidSettingError
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
     from sqlalchemy import URL
+
+    from engineroom.errors import InvalidSettingError
 
 __all__ = ["memory_url", "reset", "run_directory", "start_run", "storage_directories", "sweep"]
 
@@ -205,6 +207,8 @@ def _create_in(storage: Path) -> Path:
 
 
 def _no_place(where: str, error: OSError) -> InvalidSettingError:
+    from engineroom.errors import InvalidSettingError  # noqa: PLC0415  # pytest is starting, and nearly always goes on
+
     return InvalidSettingError(
         "There is no place for a database in memory.",
         why=f"its file stands on {RAM_STORAGE}, or where there is none, or no room, in the temporary directory; "
@@ -320,4 +324,4 @@ def _after_fork_in_child() -> None:
     _mutex.release()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+call_around_fork(_before_fork, _after_fork_in_parent, _after_fork_in_child)

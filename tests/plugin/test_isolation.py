@@ -754,7 +754,7 @@ def test_a_marker_that_means_nothing_fails_the_collection(shop: SmallProject) ->
     for number, text in enumerate(wrong):
         line = f"engineroom: test_a.py::test_{number}: the marker engineroom({text}) is not known; @pytest.mark."
         assert line in outcome.out
-    assert "test_b.py::TestAll::test_a: the marker engineroom(isolation='of') is not known" in outcome.out
+    assert "test_b.py::TestAll: the marker engineroom(isolation='of') is not known" in outcome.out
     assert "Traceback" not in outcome.out
     assert "INTERNALERROR" not in outcome.out
 

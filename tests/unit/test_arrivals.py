@@ -67,7 +67,7 @@ def write_module(tmp_path: Path, text: str = "first = 1\nlast = 2\n", name: str 
 
 
 def is_installed() -> bool:
-    return any(type(finder).__name__ == "_ArrivalFinder" for finder in sys.meta_path)
+    return any(type(finder).__name__ == "Finder" for finder in sys.meta_path)
 
 
 def test_a_module_that_is_there_is_visited_at_once(visits: Visits) -> None:
@@ -116,7 +116,7 @@ def test_the_finder_stays_for_those_who_are_still_waited_for(tmp_path: Path, vis
 def test_the_finder_is_installed_once(visits: Visits) -> None:
     when_imported(NAME, visits)
     when_imported(f"{NAME}_other", visits)
-    assert sum(type(finder).__name__ == "_ArrivalFinder" for finder in sys.meta_path) == 1
+    assert sum(type(finder).__name__ == "Finder" for finder in sys.meta_path) == 1
 
 
 def test_a_module_keeps_the_loader_and_the_spec_that_it_would_have_had(tmp_path: Path, visits: Visits) -> None:

@@ -48,10 +48,12 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _measured_and_lowered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    # Python does not trace an audit hook unless it asks for it: Coverage would not see any of this.
-    monkeypatch.setattr(fence._hook, "__cantrace__", True, raising=False)
+def _measured_and_lowered(shop: Path) -> Iterator[None]:
     open_ledger(None)
+    fence.raise_fence(Project(root=shop.parent))
+    fence.lower_fence()
+    # Python does not trace an audit hook unless it asks for it: Coverage would not see any of this.
+    fence._state.hook.__cantrace__ = True  # type: ignore[union-attr]  # it is there once the fence was up
     yield
     fence.lower_fence()
 
@@ -840,7 +842,7 @@ untraced = pytest.mark.skipif(sys.gettrace() is not None, reason="this measures 
 @untraced
 @pytest.mark.usefixtures("raised")
 def test_an_event_that_is_not_watched_costs_less_than_a_microsecond() -> None:
-    seconds = min(timeit.repeat(lambda: fence._hook("object.__getattr__", ()), number=20_000, repeat=5)) / 20_000
+    seconds = min(timeit.repeat(lambda: sys.audit("object.__getattr__"), number=20_000, repeat=5)) / 20_000
     assert seconds < 1e-6, f"{seconds * 1e9:.0f} ns"
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
 from engineroom._forks import keep_for_ever, take_connection
+from engineroom._interpreter import call_in_child
 from engineroom._loops.let_go import let_go, stop_once, worker_of
 
 if TYPE_CHECKING:
@@ -344,4 +344,4 @@ def _after_fork_in_child() -> None:
     _in_use.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+call_in_child(_after_fork_in_child)

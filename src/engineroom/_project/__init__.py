@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engineroom._project.files import read_text_file
 from engineroom._project.model import Project
-from engineroom.errors import InvalidSettingError
+
+if TYPE_CHECKING:
+    from engineroom.errors import InvalidSettingError
 
 __all__ = ["Project", "get_project", "read_project", "read_text_file", "reset", "set_root"]
 
@@ -52,6 +55,8 @@ def _working_directory() -> Path:
         return Path.cwd()
     except OSError:
         pass
+    from engineroom.errors import InvalidSettingError  # noqa: PLC0415  # pytest is starting, and nearly always goes on
+
     raise InvalidSettingError(
         "The project cannot be found.",
         why="it is searched from the working directory, which does not exist any more.",
@@ -84,8 +89,12 @@ def _try_to_read_project(start: Path) -> Project | InvalidSettingError:
             text = read_text_file(file)
             if text is not None:
                 return _read(file, text)
-    except InvalidSettingError as problem:
-        return problem
+    except Exception as problem:
+        from engineroom.errors import InvalidSettingError  # noqa: PLC0415  # as above
+
+        if isinstance(problem, InvalidSettingError):
+            return problem
+        raise
     return Project(root=start)
 
 

@@ -9,8 +9,6 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from engineroom.errors import InvalidSettingError
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -31,6 +29,8 @@ def read_text_file(path: Path) -> str | None:
     text, problem = _try_to_read(path)
     if not problem:
         return text
+    from engineroom.errors import InvalidSettingError  # noqa: PLC0415  # pytest is starting, and nearly always goes on
+
     raise InvalidSettingError(
         f"{path.name} cannot be read.",
         why=f"{path} {problem}.",

@@ -7,25 +7,28 @@ not pay for them.
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-# pytest rewrites the assertions of every package that has a plugin, and reads its modules in a way of its own for that,
+# pytest rewrites the assertions of every package that has a plugin, and asks of each module whether it is such a one,
 # which takes as long as all the rest of this plugin. There are none here to explain: it may read them as they are.
-for _finder in sys.meta_path:
+_finders = sys.meta_path
+for _finder in _finders:
     getattr(_finder, "_must_rewrite", set()).discard("engineroom")
-
-from engineroom.errors import EngineroomError  # noqa: E402
-from engineroom.pytest_plugin import _late  # noqa: E402
-from engineroom.pytest_plugin._fixtures import async_db_engine, async_db_session, db_engine, db_session  # noqa: E402
-from engineroom.pytest_plugin._isolation import isolate_tests  # noqa: E402
-from engineroom.pytest_plugin._report import application_files, bind_lines, header_lines, refusal_lines  # noqa: E402
-from engineroom.pytest_plugin._switch import Run, end_run, free_temporary, start_run, watch_servers  # noqa: E402
-from engineroom.pytest_plugin._watching import watch_tests  # noqa: E402
-from engineroom.testing import fence  # noqa: E402
+sys.meta_path = [_finder for _finder in _finders if not hasattr(_finder, "_must_rewrite")]
+try:
+    from engineroom.pytest_plugin._fixtures import async_db_engine, async_db_session, db_engine, db_session
+    from engineroom.pytest_plugin._isolation import Isolation, isolate_tests
+    from engineroom.pytest_plugin._switch import Run, end_run, free_temporary, start_run, watch_servers
+    from engineroom.pytest_plugin._watching import watch_tests
+    from engineroom.testing import fence
+finally:
+    sys.meta_path = _finders
 
 if TYPE_CHECKING:
     from engineroom.testing.proof import Verification
@@ -43,6 +46,7 @@ SYNC_DRIVERS = frozenset({"psycopg", "psycopg2", "pymysql"})
 GREEN = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 _run_key = pytest.StashKey[Run]()
+_isolation_key = pytest.StashKey[Isolation]()
 _session_key = pytest.StashKey[pytest.Session]()
 _header_key = pytest.StashKey[list[str]]()
 
@@ -64,12 +68,17 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         pluginmanager.set_blocked(NAME)
     try:
         run = start_run(_root_of(config))
-    except EngineroomError as error:
-        raise pytest.UsageError(f"engineroom: {error}") from None
+    except Exception as error:
+        from engineroom.errors import EngineroomError  # noqa: PLC0415  # nearly every run goes on
+
+        if isinstance(error, EngineroomError):
+            raise pytest.UsageError(f"engineroom: {error}") from None
+        raise
     config.stash[_run_key] = run
     config.add_cleanup(lambda: _close(config, run))
-    _late.watch(run)
-    isolate_tests(config)
+    if not run.is_worker:  # an xdist worker does not exit by itself, and its exit status is nobody's
+        atexit.register(_look_at_exit, run, os.getpid())
+    config.stash[_isolation_key] = isolate_tests(config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -86,13 +95,17 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Watch the tests; whether others will run them is known by now."""
     run = session.config.stash.get(_run_key, None)
     if run is not None:
-        watch_tests(session.config, run)
+        watch_tests(session.config, run, session.config.stash[_isolation_key])
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Tell the environment, what it replaced, the binds, and whether isolation is on."""
     run = config.stash.get(_run_key, None)
-    lines = [] if run is None else header_lines(run)
+    if run is None:
+        return []
+    from engineroom.pytest_plugin._report import header_lines  # noqa: PLC0415  # a quiet run tells nothing
+
+    lines = header_lines(run)
     config.stash[_header_key] = lines
     return lines
 
@@ -100,8 +113,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """Tell the binds that came up while the tests were collected."""
     run = config.stash.get(_run_key, None)
-    if run is None:
+    if run is None or "engineroom._engines" not in sys.modules:
         return []
+    from engineroom.pytest_plugin._report import application_files, bind_lines  # noqa: PLC0415  # as above
+
     run.proof.watch(application_files())
     told = config.stash.get(_header_key, [])
     return bind_lines(told) if config.get_verbosity() >= 0 else []
@@ -137,8 +152,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if run is None:
         return
     refusals = run.ledger.unexpected()
-    _late.know(refusals)
     if refusals:
+        from engineroom.pytest_plugin import _late  # noqa: PLC0415  # most runs have none
+        from engineroom.pytest_plugin._report import refusal_lines  # noqa: PLC0415  # as above
+
+        _late.know(refusals)
         terminalreporter.section("engineroom: the fence refused", red=True)
         for line in refusal_lines(refusals, config.rootpath):
             terminalreporter.write_line(line)
@@ -175,7 +193,20 @@ def _close(config: pytest.Config, run: Run) -> None:
     session = config.stash.get(_session_key, None)
     if session is not None:
         _fail_if_refused(session, run)
-        _late.tell(run)
-    elif sys.exc_info()[0] is not None:
-        _late.know(run.ledger.unexpected())  # pytest tells what ended the run before its session, and exits with it
+    refusals = run.ledger.unexpected()
+    if refusals:
+        from engineroom.pytest_plugin import _late  # noqa: PLC0415  # most runs have none
+
+        if session is not None:
+            _late.tell(run)
+        elif sys.exc_info()[0] is not None:
+            _late.know(refusals)  # pytest tells what ended the run before its session, and exits with it
     end_run(run)
+
+
+def _look_at_exit(run: Run, pid: int) -> None:
+    """Look once more when the process exits; functions that are registered later are called earlier."""
+    if os.getpid() == pid and run.ledger.unexpected():
+        from engineroom.pytest_plugin import _late  # noqa: PLC0415  # as above
+
+        _late.exit_with(run)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engineroom.errors import LifecycleError
 from engineroom.testing._arrivals import when_imported
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from engineroom._schema import Build
+    from engineroom.errors import LifecycleError
     from engineroom.testing.baseline import Baseline, Mark
     from engineroom.testing.databases import Databases
 
@@ -36,16 +36,20 @@ DRIVERS_THREAD = "_connection_worker_thread"
 """In the name of the thread that aiosqlite has for each connection."""
 
 
-def isolate_tests(config: pytest.Config) -> None:
-    """Restore the baseline of each database that has a schema after each test that wrote to it."""
+def isolate_tests(config: pytest.Config) -> Isolation:
+    """Restore the baseline of each database that has a schema after each test that wrote to it.
+
+    Returns:
+        What wants to be told of collections and fixtures, once there are some.
+    """
     isolation = Isolation(config)
-    config.pluginmanager.register(isolation, "engineroom-isolation")
     config.add_cleanup(lambda: isolation.close(is_kept=bool(config.getoption("engineroom_keep", default=False))))
     when_imported("engineroom._schema", isolation.watch)
+    return isolation
 
 
 class Isolation:
-    """The baselines of a run, and the hooks around its fixtures; registered beside the plugin's own.
+    """The baselines of a run, and the hooks around its fixtures, which :mod:`._watching` registers.
 
     The hooks around tests come when the application makes its first engine: a test that touches no database does not
     pay for them.
@@ -62,11 +66,15 @@ class Isolation:
         self._threads: set[threading.Thread] = set()
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         """Refuse markers that mean nothing before any test runs."""
         report = yield
-        items = [node for node in report.result or () if isinstance(node, pytest.Item) and MARKER in node.keywords]
-        problems = [problem for item in items if (problem := _marker_problem(item))]
+        # Of thousands of tests few have a marker of their own; to ask each for what it inherits takes longest.
+        items = [node for node in report.result or () if node.own_markers and isinstance(node, pytest.Item)]
+        nodes: list[pytest.Item | pytest.Collector] = [collector, *items]
+        problems = [problem for node in nodes if _is_marked(node) and (problem := _marker_problem(node))]
         if problems:  # no usage error: xdist takes one in a worker for a fault of its own
             report.outcome = "failed"
             report.longrepr = "\n".join(problems)
@@ -179,6 +187,8 @@ class Isolation:
                 session.shouldstop = f"engineroom: the test database of bind {build.bind} could not be built"
 
     def _start_from(self, baseline: Baseline, place: Place, item: pytest.Item) -> None:
+        from engineroom.errors import LifecycleError  # noqa: PLC0415  # as in watch()
+
         __tracebackhide__ = True
         culprit = self._culprits.get(place)
         if culprit is not None:
@@ -202,6 +212,8 @@ class Isolation:
             baseline.adopt(owner)  # the fixture made the first connection
 
     def _undo(self, baseline: Baseline, place: Place, item: pytest.Item) -> None:
+        from engineroom.errors import LifecycleError  # noqa: PLC0415  # as in watch()
+
         __tracebackhide__ = True
         threads = self._left_threads()
         if place in self._culprits:
@@ -254,18 +266,24 @@ def _is_isolated(item: pytest.Item) -> bool:
     return marker is None or marker.kwargs.get("isolation") != NONE
 
 
-def _marker_problem(item: pytest.Item) -> str | None:
-    marker = item.get_closest_marker(MARKER)
+def _is_marked(node: pytest.Item | pytest.Collector) -> bool:
+    return any(marker.name == MARKER for marker in node.own_markers)
+
+
+def _marker_problem(node: pytest.Item | pytest.Collector) -> str | None:
+    marker = node.get_closest_marker(MARKER)
     if marker is None or (not marker.args and marker.kwargs in ({"isolation": RESTORE}, {"isolation": NONE})):
         return None
     written = ", ".join([*map(repr, marker.args), *(f"{name}={each!r}" for name, each in marker.kwargs.items())])
     return (
-        f"engineroom: {item.nodeid}: the marker engineroom({written}) is not known; "
+        f"engineroom: {node.nodeid}: the marker engineroom({written}) is not known; "
         '@pytest.mark.engineroom(isolation="none") leaves what a test commits, isolation="restore" undoes it.'
     )
 
 
 def _tell_culprit(culprit: str) -> LifecycleError:
+    from engineroom.errors import LifecycleError  # noqa: PLC0415  # as in watch()
+
     return LifecycleError(
         "This test cannot start from the baseline: an earlier one left a transaction open that writes.",
         why=f"{culprit} took a connection that has neither committed, nor rolled back, nor been closed.",

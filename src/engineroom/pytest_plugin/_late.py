@@ -5,8 +5,6 @@ They are told on the standard error stream, and the process does not exit with s
 
 from __future__ import annotations
 
-import atexit
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,15 +14,9 @@ if TYPE_CHECKING:
     from engineroom.pytest_plugin._switch import Run
     from engineroom.testing._record import Refusal
 
-__all__ = ["know", "tell", "watch"]
+__all__ = ["exit_with", "know", "tell"]
 
 _known: set[str] = set()
-
-
-def watch(run: Run) -> None:
-    """Look once more when the process exits; functions that are registered later are called earlier."""
-    if not run.is_worker:  # an xdist worker does not exit by itself, and its exit status is nobody's
-        atexit.register(_look_at_exit, run, os.getpid())
 
 
 def know(refusals: Iterable[Refusal]) -> None:
@@ -33,7 +25,11 @@ def know(refusals: Iterable[Refusal]) -> None:
 
 
 def tell(run: Run) -> bool:
-    """Tell what was refused and has not been told; return whether there was anything."""
+    """Tell what was refused and has not been told.
+
+    Returns:
+        Whether there was anything.
+    """
     late = [refusal for refusal in run.ledger.unexpected() if refusal.id not in _known]
     know(late)
     if late:
@@ -44,18 +40,15 @@ def tell(run: Run) -> bool:
     return bool(late)
 
 
-def _look_at_exit(run: Run, pid: int) -> None:
-    if os.getpid() == pid and tell(run):
-        _exit_with_failure()
-
-
-def _exit_with_failure() -> None:
-    """Make the process exit with status 120.
+def exit_with(run: Run) -> None:
+    """Tell what was refused and has not been told, and make the process exit with status 120 for it.
 
     That is what Python does where the standard output cannot be flushed at exit
     (https://docs.python.org/3/c-api/sys.html#c.Py_Exit). Unlike ``os._exit`` it lets the functions run that were
     registered before, such as those that save what Coverage measured.
     """
+    if not tell(run):
+        return
     sys.stdout.flush()
     sys.unraisablehook = lambda _: None
     sys.stdout = _Unflushable()

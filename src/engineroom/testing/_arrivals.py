@@ -12,6 +12,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from engineroom._interpreter import Finder
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from importlib.abc import Loader
@@ -86,26 +88,18 @@ class _Asking(threading.local):
         self.names: set[str] = set()
 
 
-class _ArrivalFinder:
-    """Finds nothing itself: it puts a loader that reports the arrival in front of the one that the others found."""
-
-    def __init__(self) -> None:
-        self._asking = _Asking()
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Return the spec of the other finders, its loader wrapped, for a module that is waited for."""
-        if fullname not in _callbacks or fullname in self._asking.names:
-            return None
-        self._asking.names.add(fullname)
-        try:
-            spec = _ask_the_others(fullname, path, target)
-        finally:
-            self._asking.names.discard(fullname)
-        if spec is not None and spec.loader is not None and hasattr(spec.loader, "exec_module"):
-            spec.loader = _ArrivalLoader(fullname, spec.loader)  # type: ignore[assignment]  # no need of the base class
-        return spec
+def _find_spec(fullname: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:
+    """Return the spec of the other finders, its loader wrapped, for a module that is waited for; find nothing else."""
+    if fullname not in _callbacks or fullname in _asking.names:
+        return None
+    _asking.names.add(fullname)
+    try:
+        spec = _ask_the_others(fullname, path, target)
+    finally:
+        _asking.names.discard(fullname)
+    if spec is not None and spec.loader is not None and hasattr(spec.loader, "exec_module"):
+        spec.loader = _ArrivalLoader(fullname, spec.loader)  # type: ignore[assignment]  # no need of the base class
+    return spec
 
 
 class _ArrivalLoader:
@@ -141,4 +135,5 @@ def _ask_the_others(fullname: str, path: Sequence[str] | None, target: ModuleTyp
     return None
 
 
-_finder = _ArrivalFinder()
+_asking = _Asking()
+_finder = Finder(_find_spec)

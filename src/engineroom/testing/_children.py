@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engineroom import _project, _run_files, _test_process
-from engineroom.errors import EngineroomError
 from engineroom.testing import _arrivals, fence
 from engineroom.testing._database_files import Terms
 from engineroom.testing.ledger import (
@@ -104,6 +103,8 @@ def _read_terms(directory: Path) -> tuple[str, list[str]]:
 
 def _find_project(root: str) -> Project:
     """Return the project that is tested; one without any allowance where it is not known, or cannot be read."""
+    from engineroom.errors import EngineroomError  # noqa: PLC0415  # the process that runs the tests never asks
+
     try:
         return _project.read_project(Path(root)) if root else _project.Project(Path(os.sep))
     except EngineroomError:

@@ -13,6 +13,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from engineroom._interpreter import hear_events
 from engineroom.testing import _arrivals, _database_files
 from engineroom.testing._database_files import Terms
 from engineroom.testing.ledger import active_ledger
@@ -53,10 +54,9 @@ def raise_fence(project: Project) -> None:
 def resume_fence(terms: Terms) -> None:
     """Refuse, from now on, on terms that held before: those of a run that another run was started in."""
     _state.terms = terms
-    if not _state.is_installed:
-        _state.is_installed = True
-        sys.addaudithook(_hook)
-    _handlers.update(_EVENTS)
+    if _state.hook is None:
+        _state.hook = hear_events(_heard, _judge_event)
+    _heard.update(_EVENTS)
     _state.is_raising = True
     for module in ARRIVALS.keys() - _arrivals.waited_for():
         _arrivals.when_imported(module, ARRIVALS[module])
@@ -65,7 +65,7 @@ def resume_fence(terms: Terms) -> None:
 
 def lower_fence() -> None:
     """Let everything through again; for tests of the fence. The plugin leaves it up until the process exits."""
-    _handlers.clear()
+    _heard.clear()
     _state.terms = None
     _state.judged.clear()
 
@@ -99,7 +99,7 @@ class _State:
 
     def __init__(self) -> None:
         self.terms: Terms | None = None
-        self.is_installed = False
+        self.hook: Callable[[str, tuple[Any, ...]], None] | None = None
         self.is_raising = False
         self.has_fenced_engines = False
         self.unknown_drivers: set[str] = set()
@@ -115,13 +115,11 @@ class _Thread(threading.local):
 
 _state = _State()
 _thread = _Thread()
-_handlers: dict[str, Callable[[Terms, tuple[Any, ...]], None]] = {}
+_heard: set[str] = set()
 
 
-def _hook(event: str, args: tuple[Any, ...], handlers: Mapping[str, Any] = _handlers) -> None:
-    """Look at an audit event. It is called for every one of the process, so the first line decides for most."""
-    if event not in handlers:
-        return
+def _judge_event(event: str, args: tuple[Any, ...]) -> None:
+    """Look at an audit event that has a judge; most files are opened to be read, or are new."""
     if event == "open" and not (len(args) == OPEN_ARGUMENTS and args[2] & WRITING and args[2] & NEW != NEW):
         return
     current = _state.terms
@@ -130,7 +128,7 @@ def _hook(event: str, args: tuple[Any, ...], handlers: Mapping[str, Any] = _hand
     __tracebackhide__ = True
     _thread.is_judging = True
     try:
-        handlers[event](current, args)
+        _EVENTS[event](current, args)
     finally:
         _thread.is_judging = False
 

@@ -16,11 +16,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engineroom.errors import FenceError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from engineroom.errors import FenceError
     from engineroom.testing._record import Refusal
 
 __all__ = [
@@ -292,6 +291,8 @@ def _is_refusal(error: BaseException) -> bool:
     """Tell whether an error is a refusal, or a group of tasks that all ended with one."""
     if isinstance(error, BaseExceptionGroup):
         return all(_is_refusal(inner) for inner in error.exceptions)
+    from engineroom.errors import FenceError  # noqa: PLC0415  # most runs have none
+
     return isinstance(error, FenceError)
 
 

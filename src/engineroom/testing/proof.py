@@ -17,8 +17,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engineroom.errors import EngineroomError
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -96,9 +94,10 @@ class Proof:
     def share(self) -> None:
         """Let the workers of this run watch the same files."""
         if self._directory is not None:
-            for name in (CHANGES_FILE, READINGS_FILE):  # a run before this one in the same process
+            for name in (CHANGES_FILE, READINGS_FILE, WATCHED_FILE):  # a run before this one in the same process
                 (self._directory / name).unlink(missing_ok=True)
-            (self._directory / WATCHED_FILE).write_text(json.dumps(list(self._before)))
+            if self._before:
+                (self._directory / WATCHED_FILE).write_text(json.dumps(list(self._before)))
 
     def join(self) -> None:
         """Watch the files that the process which began the run watches."""
@@ -210,6 +209,7 @@ def _values_outside_test(project: Project, environ: Mapping[str, str]) -> Iterat
     from engineroom import _lifecycle  # noqa: PLC0415  # a project without such files does not pay for it
     from engineroom._environment import Environment  # noqa: PLC0415
     from engineroom._layers import read_layers  # noqa: PLC0415
+    from engineroom.errors import EngineroomError  # noqa: PLC0415
 
     # What is wrong with the settings is told by whoever needs them.
     environments = {Environment.DEVELOPMENT}
