@@ -157,7 +157,8 @@ class Database:
             return [tuple(row) for row in connection.exec_driver_sql(statement)]
 
     def state(self) -> list[object]:
-        return [self.read(statement) for statement in STATE[self.kind]]
+        with self.engine.connect() as connection:
+            return [[tuple(row) for row in connection.exec_driver_sql(each)] for each in STATE[self.kind]]
 
     def names(self) -> list[str]:
         return [name for (name,) in self.read("SELECT name FROM users ORDER BY id")]
@@ -217,6 +218,15 @@ WRITES: dict[str, tuple[str, ...]] = {
 WRITES_OF: dict[str, dict[str, tuple[str, ...]]] = {
     "postgresql": {
         "a sequence alone": ("SELECT nextval('numbers')",),
+        "a sequence of a table": ("SELECT setval('users_id_seq', 99)",),
+        "a sequence that begins anew": ("ALTER SEQUENCE numbers RESTART WITH 3",),
+        "a table and its sequence": ("INSERT INTO posts (user_id) VALUES (1)", "SELECT nextval('users_id_seq')"),
+        "a table with partitions": (
+            "CREATE TABLE wide (k int PRIMARY KEY) PARTITION BY RANGE (k)",
+            "CREATE TABLE wide_low PARTITION OF wide FOR VALUES FROM (0) TO (10)",
+            "CREATE INDEX more ON parts (what)",
+        ),
+        "a constraint of a table with partitions": ("ALTER TABLE parts ADD CONSTRAINT more CHECK (k > 0)",),
         "a partition": ("INSERT INTO parts_low VALUES (5, 'more')",),
         "in the role of a replica": (
             "SET session_replication_role = replica",
@@ -379,7 +389,14 @@ class TestLayers:
 
     def test_tables_that_an_owner_made_stay_and_go_with_it(self, database: Database) -> None:
         lowest = database.state()
-        self.push(database, "module", "CREATE TABLE extra (id int PRIMARY KEY)", "INSERT INTO extra VALUES (1)")
+        serial = "serial" if database.kind == "postgresql" else "int AUTO_INCREMENT"
+        sequence = "CREATE SEQUENCE more_numbers"
+        table = f"CREATE TABLE extra (id {serial} PRIMARY KEY)"
+        self.push(database, "session", "CREATE TABLE of_the_session (id int)", "INSERT INTO of_the_session VALUES (1)")
+        database.baseline.pop("session")
+        database.baseline.undo()
+        assert database.state() == lowest
+        self.push(database, "module", table, sequence, "INSERT INTO extra VALUES (1)")
         database.run("INSERT INTO extra VALUES (2)", "CREATE TABLE more (id int)")
         database.baseline.undo()
         assert database.read("SELECT id FROM extra") == [(1,)]

@@ -122,16 +122,20 @@ def count_on(name: str, *, is_persistent: bool) -> str:
 
 def tables(database: str) -> str:
     """Return the question for the tables, their columns as they are written, their keys, and whether they count."""
+    name = "CONCAT('`', REPLACE(COLUMN_NAME, '`', '``'), '`')"
+    # One pass over the columns of all tables: a subquery for each table would have the server open all of them.
     return f"""
-SELECT t.TABLE_NAME, t.ENGINE = 'InnoDB',
-  (SELECT GROUP_CONCAT(CONCAT('`', REPLACE(COLUMN_NAME, '`', '``'), '`') ORDER BY ORDINAL_POSITION SEPARATOR ', ')
-   FROM information_schema.COLUMNS c WHERE c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME
-     AND COALESCE(c.GENERATION_EXPRESSION, '') = ''),
-  (SELECT GROUP_CONCAT(CONCAT('`', REPLACE(COLUMN_NAME, '`', '``'), '`') SEPARATOR ', ')
-   FROM information_schema.COLUMNS c WHERE c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME
-     AND c.COLUMN_KEY = 'PRI'),
+SELECT t.TABLE_NAME, t.ENGINE = 'InnoDB', c.names, c.parts_of_key,
   t.TABLE_TYPE = 'SEQUENCE', LOCATE('stats_auto_recalc=0', LOWER(t.CREATE_OPTIONS)) > 0
-FROM information_schema.TABLES t WHERE t.TABLE_SCHEMA = {literal(database)} AND t.TABLE_TYPE <> 'VIEW'
+FROM information_schema.TABLES t LEFT JOIN (
+  SELECT TABLE_NAME,
+    GROUP_CONCAT(CASE WHEN COALESCE(GENERATION_EXPRESSION, '') = '' THEN {name} END
+      ORDER BY ORDINAL_POSITION SEPARATOR ', ') AS names,
+    GROUP_CONCAT(CASE WHEN COLUMN_KEY = 'PRI' THEN {name} END
+      ORDER BY ORDINAL_POSITION SEPARATOR ', ') AS parts_of_key
+  FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = {literal(database)} GROUP BY TABLE_NAME
+) c ON c.TABLE_NAME = t.TABLE_NAME
+WHERE t.TABLE_SCHEMA = {literal(database)} AND t.TABLE_TYPE <> 'VIEW'
 """
 
 

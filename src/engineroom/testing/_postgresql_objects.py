@@ -41,7 +41,7 @@ WITH {_SCHEMAS}, found (kind, id, text, remove) AS (
       WHEN 'f' THEN 'DROP FOREIGN TABLE IF EXISTS '
       WHEN 'i' THEN 'DROP INDEX IF EXISTS ' WHEN 'I' THEN 'DROP INDEX IF EXISTS ' END || r.name || ' CASCADE'
     FROM relations r WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'i', 'I', 'c') AND NOT (relkind IN ('i', 'I')
-      AND EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = r.oid AND k.conrelid = r.oid))
+      AND EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = r.oid AND k.contype IN ('p', 'u', 'x')))
   UNION ALL SELECT 'columns', r.oid::text,
     string_agg(concat_ws('|', attnum, attname, atttypid, atttypmod, attnotnull, attidentity, attgenerated,
       attcollation, attisdropped, attstorage, pg_get_expr(adbin, adrelid)), ',' ORDER BY attnum), NULL

@@ -70,13 +70,14 @@ BEGIN
     IF pg_sequence_last_value('engineroom.written'::regclass) IS NOT NULL THEN
       RETURN QUERY SELECT name FROM pg_temp.tables WHERE pg_sequence_last_value(flag) IS NOT NULL;
     END IF;
-    RETURN QUERY SELECT 'sequence ' || s.name FROM pg_temp.sequences s WHERE owner IS NULL
-      AND CASE WHEN EXISTS (SELECT FROM pg_class WHERE oid = seq) THEN
-        pg_sequence_last_value(seq) IS DISTINCT FROM CASE WHEN is_called THEN value END END;
     IF pg_sequence_last_value('engineroom.changed'::regclass) IS NOT NULL
       OR (CASE WHEN EXISTS (SELECT FROM pg_temp.known) THEN (SELECT age FROM pg_temp.known) <> pg_temp.age() END)
-    THEN RETURN NEXT 'objects';
+    THEN
+      RETURN NEXT 'objects';
+      RETURN;  -- a sequence may be gone
     END IF;
+    RETURN QUERY SELECT 'sequence ' || s.name FROM pg_temp.sequences s
+      WHERE pg_sequence_last_value(seq) IS DISTINCT FROM CASE WHEN is_called THEN value END;
   END $body$;
   CREATE FUNCTION pg_temp.restore(is_replica bool, is_locking bool) RETURNS text LANGUAGE plpgsql AS $body$
   DECLARE

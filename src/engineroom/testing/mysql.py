@@ -77,6 +77,7 @@ class MySQLRows:
         found = [_Table(*row) for row in self._fetch(catalogue.tables(self._name))]
         self._tables = {table.name: table for table in found if not table.is_sequence}
         self._sequences = {table.name: table for table in found if table.is_sequence}
+        self._noted &= {*self._tables, *self._sequences}
         is_persistent = bool(self._keeper.scalar("SELECT @@innodb_stats_persistent"))
         for table in found:
             if table.is_counted and not table.is_sequence and not table.is_prepared:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["PostgreSQLRows"]
 
 LOCK_NOT_AVAILABLE = "55P03"
+PART_OF_ANOTHER = frozenset({"2BP01", "42P16"})  # dependent_objects_still_exist, invalid_table_definition
 SESSIONS = """
 SELECT pid, left(query, 100) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND
@@ -79,6 +80,8 @@ class PostgreSQLRows:
                 self._keeper.fetch(watch.EVENT_TRIGGERS)
         if not self._keeper.fetch("SELECT 1 FROM pg_class WHERE oid = to_regclass('pg_temp.tables')"):
             self._keeper.fetch(watch.KEEPER)
+        self._keeper.fetch("DELETE FROM pg_temp.tables WHERE to_regclass(name) IS NULL")
+        self._keeper.fetch("DELETE FROM pg_temp.sequences WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = seq)")
         rows = self._keeper.fetch(catalogue.TABLES)
         self._tables = {
             # A partition has no rows of its own: they are those of the partitioned table.
@@ -122,12 +125,16 @@ class PostgreSQLRows:
             self._fetch("SELECT setval('engineroom.written', 1, false)")
 
     def note(self, names: Iterable[str]) -> None:
-        """Have these restored the next time; a sequence goes with the table that owns it."""
+        """Have these restored the next time; a sequence goes with the table that owns it, and any other at once."""
         listed = ", ".join(map(literal, names))
         if listed:
             self._fetch(
                 f"SELECT nextval(flag), nextval('engineroom.written') FROM pg_temp.tables WHERE name IN ({listed}) OR "
                 f"name IN (SELECT owner FROM pg_temp.sequences WHERE name IN ({listed}))"
+            )
+            self._fetch(
+                "SELECT setval(seq, value, is_called) FROM pg_temp.sequences WHERE owner IS NULL "
+                f"AND EXISTS (SELECT FROM pg_class WHERE oid = seq) AND name IN ({listed})"
             )
 
     def copy(self, names: Iterable[str]) -> dict[str, str | None]:
@@ -225,10 +232,15 @@ class PostgreSQLRows:
         self._fetch(f"SELECT pg_terminate_backend({session}, 1000)")
 
     def remove(self, objects: Iterable[Object]) -> None:
-        """Drop these objects, as far as each can be dropped alone."""
-        for each in objects:
-            if each.removal:
-                self._fetch(each.removal)
+        """Drop these objects, as far as each can be dropped alone; tables go before what belongs to them."""
+        removals = [each.removal for each in objects if each.removal]
+        for removal in sorted(removals, key=lambda text: not text.startswith(("DROP SCHEMA", "DROP TABLE"))):
+            try:
+                self._fetch(removal)
+            except Exception as error:
+                # A part of something else, as an index of a partition is: it went with that, or there is a build.
+                if sqlstate_of(error) not in PART_OF_ANOTHER:
+                    raise
 
     def clear(self) -> None:
         """Drop everything but extensions, and what belongs to them."""
