@@ -137,6 +137,36 @@ def test_each_worker_has_a_database_of_its_own(shop: Shop) -> None:
 
 
 @one_of_each_server
+def test_a_test_that_only_reads_costs_one_question(shop: Shop) -> None:
+    shop.project.write(
+        conftest="""
+            from engineroom.testing._keeper import Keeper
+            asked, fetch = [], Keeper.fetch
+
+            def note(keeper, statement):
+                asked.append(statement)
+                return fetch(keeper, statement)
+
+            Keeper.fetch = note
+        """,
+        test_reads="""
+            import pytest
+            from app.db import names
+            from conftest import asked
+
+            @pytest.mark.parametrize("time", range(4))
+            def test_read(time):
+                assert names() == ["seed"]
+                if time < 2:  # the build, and what the first restore sets
+                    asked.clear()
+                assert len(asked) == max(0, time - 1), asked
+        """,
+    )
+    outcome = shop.project.pytest("-p", "no:randomly", "test_reads.py")
+    assert outcome.counts == {"passed": 4}, outcome.out
+
+
+@one_of_each_server
 def test_a_run_that_goes_on_keeps_its_database_and_one_that_was_killed_loses_it(shop: Shop) -> None:
     shop.project.write(
         wait="""

@@ -62,6 +62,7 @@ class Isolation:
         self._baselines: dict[Place, Baseline] = {}
         self._culprits: dict[Place, str] = {}
         self._has_run_a_test = False
+        self._is_undone = False  # nothing came after the end of the last test
         self._is_closed = False
         self._threads: set[threading.Thread] = set()
 
@@ -88,7 +89,8 @@ class Isolation:
         problem = _marker_problem(item)
         if problem:  # it was added while the tests were collected
             pytest.fail(problem, pytrace=False)
-        if _is_isolated(item):
+        is_undone, self._is_undone = self._is_undone, False
+        if _is_isolated(item) and not is_undone:
             for place, baseline in self._baselines.items():
                 self._start_from(baseline, place, item)
         self._has_run_a_test = True
@@ -125,6 +127,7 @@ class Isolation:
         if _is_isolated(item):
             for place, baseline in self._baselines.items():
                 self._undo(baseline, place, item)
+            self._is_undone = not self._culprits
 
     def watch(self, schema: Any) -> None:
         """Take the baseline of each database that is built from now on."""
@@ -200,10 +203,8 @@ class Isolation:
                 del self._culprits[place]
                 return
             pytest.fail(problem, pytrace=False)
-        elif baseline.is_dirty and self._has_run_a_test:
-            baseline.restore()
-        elif baseline.is_dirty:
-            baseline.adopt(item.session)
+        elif baseline.is_dirty:  # which a server has to be asked for
+            baseline.restore() if self._has_run_a_test else baseline.adopt(item.session)
 
     def _push(self, baseline: Baseline, owner: object, mark: Mark | None) -> None:
         if mark is not None:

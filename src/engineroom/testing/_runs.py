@@ -75,7 +75,7 @@ class Run:
             if build.is_configured:
                 build.ensure()
         for baseline in self._baselines.values():
-            if baseline.is_dirty and owner is not None and owner is not self._owner:
+            if owner is not None and owner is not self._owner and baseline.is_dirty:
                 baseline.adopt(owner)
             if self._owner is not None and owner is not self._owner:
                 baseline.pop(self._owner)
