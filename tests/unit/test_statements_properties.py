@@ -163,7 +163,7 @@ def test_a_loss_in_a_string_or_a_comment_is_none_and_one_behind_it_is(value: str
         assert [str(loss) for loss in judge_text(f"{sql}; DROP TABLE victim", dialect, **known)] == [
             "drop table victim"
         ]
-    comment = hidden.replace("/*", "").replace("*/", "").replace("!", "").strip("/*")
+    comment = hidden.replace("!", "").replace("/*", "/ *").replace("*/", "* /")
     assert judge_text(f"SET x = 1 /* {comment} */", dialect, **known) == ()
     line = hidden.replace("\n", "")
     assert judge_text(f"SET x = 1 -- {line}", dialect, **known) == ()

@@ -13,6 +13,7 @@ import atexit
 import contextlib
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -237,6 +238,8 @@ class _PoolOfLoop:
         """Close all connections, those included that somebody forgot to give back."""
         self.pool.dispose()
         for record in self._open_records():
+            if not hasattr(record, "finalize_callback"):
+                record.finalize_callback = deque()  # type: ignore[attr-defined]  # as in 2.0 if a listener failed
             record.invalidate()
             take_connection(record, LOOP_ENDED)
 
