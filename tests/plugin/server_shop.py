@@ -129,8 +129,10 @@ class Shop:
         ensure_database(server, self.place)
         keeper = Keeper(self.place)
         assert server.hold(keeper, self.place.name)
-        yield
-        keeper.close()
+        try:
+            yield
+        finally:
+            keeper.close()
 
     @contextmanager
     def start(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
@@ -156,10 +158,12 @@ class Shop:
 def make_shop(project: SmallProject, maintenance: URL, scheme: str) -> Iterator[Shop]:
     """Make a project for a driver, and drop its databases afterwards."""
     made = Shop(project, maintenance, scheme)
-    yield made
-    force = " WITH (FORCE)" if maintenance.get_backend_name() == "postgresql" else ""
-    for name in made.databases():
-        made.send(f"DROP DATABASE {name}{force}")
+    try:
+        yield made
+    finally:
+        force = " WITH (FORCE)" if made.is_postgresql else ""
+        for name in made.databases():
+            made.send(f"DROP DATABASE {name}{force}")
 
 
 @contextmanager
