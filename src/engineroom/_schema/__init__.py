@@ -158,8 +158,9 @@ class Build:
 
     def name_in(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return what a driver is told, with the name of the database that is really this run's."""
-        changed = {key: self.place.name for key in NAME_OPTIONS if options.get(key) == self._wanted}
-        return options if self.place.name == self._wanted else {**options, **changed}
+        if self.place.name == self._wanted:
+            return options
+        return options | {key: self.place.name for key in NAME_OPTIONS if options.get(key) == self._wanted}
 
     def admit_child(self, child: threading.Thread) -> None:
         """Let a thread connect while the database is built, if one that builds it starts that thread."""

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Protocol
 
 from engineroom._statements.destruction import ObjectName
-from engineroom._statements.lexer import NAME, STRING, WORD
+from engineroom._statements.lexer import NAME, STRING, WORD, letters
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -42,7 +42,7 @@ _FOLD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
 
 
 class _PostgreSQL:
-    _bare = re.compile(r"[a-z_\x80-\U0010ffff][a-z0-9_$\x80-\U0010ffff]*")
+    _bare = re.compile(f"{letters('a-z_')}{letters('a-z0-9_$')}*")
 
     def part(self, sql: str, token: Token) -> str | None:
         if token.kind == WORD:
@@ -58,7 +58,7 @@ class _PostgreSQL:
 
 
 class _MySQL:
-    _bare = re.compile(r"[A-Za-z0-9_$\x80-\U0010ffff]+")
+    _bare = re.compile(f"{letters('A-Za-z0-9_$')}+")
 
     def part(self, sql: str, token: Token) -> str | None:
         if token.kind == WORD:
@@ -76,7 +76,7 @@ class _MySQL:
 
 
 class _SQLite:
-    _bare = re.compile(r"[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*")
+    _bare = re.compile(f"{letters('A-Za-z_')}{letters('A-Za-z0-9_$')}*")
 
     def part(self, sql: str, token: Token) -> str | None:
         if token.kind == WORD:

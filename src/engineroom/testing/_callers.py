@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Caller", "find_caller"]
 
 OWN_DIRECTORY = str(Path(__file__).parents[1]) + os.sep
+MOST_FILES = 4096
 PACKAGE_DIRECTORIES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
@@ -58,8 +59,12 @@ def _frames() -> Iterator[FrameType]:
         above = above.parent
 
 
+@lru_cache(maxsize=MOST_FILES)
 def _is_user_file(name: str) -> bool:
-    """Tell whether a file is neither generated, nor ours, nor of an installed package, nor of the standard library."""
+    """Tell whether a file is neither generated, nor ours, nor of an installed package, nor of the standard library.
+
+    It is asked for some twenty frames whenever a connection leaves its pool, which is several times a test.
+    """
     if name.startswith(("<", OWN_DIRECTORY)) or any(part in name for part in PACKAGE_DIRECTORIES):
         return False
     return not name.startswith(_library_directories())
