@@ -37,7 +37,7 @@ FREE = {
     "reading_the_development_database": "sqlite3.connect('file:shop.db?mode=ro', uri=True).execute('SELECT * FROM articles').connection.close()",  # noqa: E501
     "an_immutable_development_database": "sqlite3.connect('file:shop.db?immutable=1', uri=True).close()",
     "hashing_the_development_database": "assert Path('shop.db').read_bytes()",
-    "copying_the_development_database": "shutil.copytree(os.getcwd(), tmp_path / 'all')",
+    "copying_the_development_database": "shutil.copytree('.', tmp_path / 'all', ignore=all_but('shop.db'))",
     "allowed_by_the_project": "make('reference/cities.db'); os.remove('reference/cities.db')",
     "mypys_cache": "Path('.mypy_cache').mkdir(exist_ok=True); sqlite3.connect('.mypy_cache/cache.db').close()",
     "a_big_file": "Path('big.bin').write_bytes(bytes(4096)); Path('big.bin').unlink()",
@@ -67,6 +67,11 @@ FREE = {
     "playwrights_browser": "change('home/ms-playwright/profile/Default/Cookies'); shutil.rmtree('home/ms-playwright')",
     "playwrights_profile": "fill_profile(Path(tempfile.mkdtemp(prefix='playwright_chromiumdev_profile-')))",
     "testmons_record": "change('.testmondata'); os.remove('.testmondata')",
+    "a_mocked_driver": "mocked('sqlite:///shop.db', module=mock_driver('named'))",
+    "a_magic_mock_of_a_driver": "mocked('sqlite:///shop.db', module=mock_driver('named', mock.MagicMock))",
+    "a_mocked_driver_of_a_server": "mocked('postgresql+psycopg2://u@db.example/shop', module=mock_driver('pyformat'))",
+    "a_mocked_connect": "mock_connect('sqlite:///shop.db')",
+    "a_mocked_connection": "mocked('mysql+pymysql://u@db/shop', module=mock_driver('format'), creator=mock.Mock)",
     "a_checkout": "shutil.copytree('data', tmp_path / 'clone'); shutil.rmtree(tmp_path / 'clone')",
 }
 FIXTURES = (
@@ -158,6 +163,24 @@ PRELUDE = """
     def write_while_stat_is_mocked(path):
         with mock.patch("os.stat", side_effect=RuntimeError), mock.patch("os.path.realpath", side_effect=RuntimeError):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT))
+
+    def all_but(name):
+        '''Other rows may be removing theirs at the same time.'''
+        return lambda _, names: set(names) - {name}
+
+    def mock_driver(style, kind=mock.Mock):
+        driver = kind(paramstyle=style, sqlite_version_info=(3, 40), version_info=(2, 0), __version__="2.9.9")
+        driver.Error = sqlite3.Error
+        return driver
+
+    def mocked(url, **options):
+        engine = create_engine(url, _initialize=False, **options)
+        engine.connect().close()
+        engine.dispose()
+
+    def mock_connect(url):
+        with mock.patch.object(sqlite3.dbapi2, "connect", return_value=mock.Mock()):
+            mocked(url)
 
     def back_up(path):
         source = sqlite3.connect("file:shop.db?mode=ro", uri=True)

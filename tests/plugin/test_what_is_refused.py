@@ -66,6 +66,46 @@ def test_a_refusal_outside_of_any_test_fails_the_run(project: SmallProject, file
     assert project.digest() == before
 
 
+MOCKS = {
+    "a driver that is wrapped": "create_engine(URL, module=mock.Mock(wraps=sqlite3, sqlite_version_info=(3, 40), paramstyle='qmark'))",
+    "a driver whose connect is the real one": "create_engine(URL, module=driver(connect=sqlite3.connect))",
+    "a connect that is wrapped": "patched(wraps=sqlite3.connect)",
+    "a connect with the real one behind it": "patched(side_effect=sqlite3.connect)",
+    "a creator with the real one behind it": "create_engine(URL, creator=mock.Mock(side_effect=connect))",
+}
+BEHIND_A_MOCK = """
+    import sqlite3, types
+    from unittest import mock
+    from sqlalchemy import create_engine, text
+
+    URL = "sqlite:///shop.db"
+
+    def connect(*arguments, **options):
+        return sqlite3.connect("shop.db")
+
+    def driver(connect):
+        return types.SimpleNamespace(**vars(sqlite3) | {"connect": connect})
+
+    def patched(**options):
+        mock.patch.object(sqlite3.dbapi2, "connect", **options).start()
+        return create_engine(URL)
+
+    def test_a():
+        with ENGINE.begin() as connection:
+            connection.execute(text("DELETE FROM articles"))
+"""
+
+
+@pytest.mark.parametrize("engine", MOCKS.values(), ids=MOCKS.keys())
+def test_a_mock_with_a_real_database_behind_it_is_no_way_around(lone_project: SmallProject, engine: str) -> None:
+    lone_project.write(test_a=BEHIND_A_MOCK.replace("ENGINE", engine))
+    before = lone_project.digest()
+    outcome = lone_project.pytest()
+    assert outcome.counts == {"failed": 1}, outcome.out
+    assert "shop.db while pytest runs." in "".join(outcome.refusals), outcome.out
+    assert lone_project.digest() == before
+
+
 @pytest.mark.parametrize("moment", ["while a conftest is imported", "while a test module is imported"])
 def test_to_collect_tests_is_no_licence(project: SmallProject, moment: str) -> None:
     project.write(app=APP, test_a="def test_a(): pass", **MOMENTS[moment])

@@ -11,6 +11,7 @@ where it is needed.
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,9 @@ class _EngineFence:
         """Judge the driver's final arguments."""
         __tracebackhide__ = True
         terms = self._terms()
-        refusal = None if terms is None else _judge_arguments(dialect, record, cargs, cparams, terms)
+        if terms is None or _is_driver_mocked(dialect):
+            return
+        refusal = _judge_arguments(dialect, record, cargs, cparams, terms)
         del cargs, cparams  # a traceback shows the locals of the frames that an error passed
         if refusal is not None:
             raise refusal
@@ -94,7 +97,7 @@ class _EngineFence:
     ) -> FenceError | None:
         dialect = getattr(getattr(record, POOL_OF_RECORD, None), "_dialect", None)
         backend = getattr(dialect, "name", None)
-        if dialect is None or backend is None:
+        if dialect is None or backend is None or _is_mock(dbapi_connection):
             return None  # a pool without an engine; whoever opened the connection for it was judged then
         from engineroom._guard import live  # noqa: PLC0415  # as the module's docstring says
 
@@ -110,6 +113,20 @@ class _EngineFence:
         if allowed is not None and (allowed == facts.database or backend not in SERVER_BACKENDS):
             return None
         return judge_server(facts, terms, target=tell_server(dialect.name, (), facts.database), switched=False)
+
+
+def _is_driver_mocked(dialect: Dialect) -> bool:
+    """Tell whether an engine's driver is a test's mock; a connection that such a one returns is asked all the same."""
+    driver = dialect.dbapi
+    return _is_mock(driver) or _is_mock(getattr(driver, "connect", None))
+
+
+def _is_mock(thing: object) -> bool:
+    """Tell whether a test's mock stands in for something, and does not merely wrap it: it reaches no database."""
+    mocks = sys.modules.get("unittest.mock")
+    if mocks is None or not issubclass(type(thing), mocks.NonCallableMock):
+        return False
+    return vars(thing).get("_mock_wraps") is None
 
 
 def _judge_arguments(
