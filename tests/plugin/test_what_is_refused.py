@@ -67,7 +67,7 @@ def test_a_refusal_outside_of_any_test_fails_the_run(project: SmallProject, file
 
 
 MOCKS = {
-    "a driver that is wrapped": "create_engine(URL, module=mock.Mock(wraps=sqlite3, sqlite_version_info=(3, 40), paramstyle='qmark'))",
+    "a driver that is wrapped": "create_engine(URL, module=wrapped(sqlite3))",
     "a driver whose connect is the real one": "create_engine(URL, module=driver(connect=sqlite3.connect))",
     "a connect that is wrapped": "patched(wraps=sqlite3.connect)",
     "a connect with the real one behind it": "patched(side_effect=sqlite3.connect)",
@@ -85,6 +85,9 @@ BEHIND_A_MOCK = """
 
     def driver(connect):
         return types.SimpleNamespace(**vars(sqlite3) | {"connect": connect})
+
+    def wrapped(module):
+        return mock.Mock(wraps=module, sqlite_version_info=(3, 40), paramstyle="qmark")
 
     def patched(**options):
         mock.patch.object(sqlite3.dbapi2, "connect", **options).start()
