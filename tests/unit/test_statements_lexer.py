@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from engineroom._statements.cursor import (
@@ -21,6 +23,7 @@ from engineroom._statements.lexer import (
     WORD,
     MySQLReading,
     Token,
+    letters,
     lex_mysql,
     lex_postgresql,
     lex_sqlite,
@@ -375,3 +378,12 @@ def test_statements_are_split_and_the_empty_ones_left_out() -> None:
 
 def test_the_words_of_a_line_are_a_set() -> None:
     assert word_set(" DROP RENAME\n DROP") == {"DROP", "RENAME"}
+
+
+@pytest.mark.parametrize("without", ["", "\xa0"])
+@pytest.mark.parametrize("ones", ["a-z_", "A-Za-z0-9_$", "A-Za-z0-9_.$"])
+def test_letters_are_the_ascii_ones_that_are_meant_and_all_beyond_ascii(ones: str, without: str) -> None:
+    fast, plain = re.compile(letters(ones, without=without)), re.compile(f"[{ones}\x80-\U0010ffff]")
+    for character in map(chr, [*range(0x300), 0xFFFF, 0x10000, 0x10FFFF]):
+        is_meant = character not in without and plain.fullmatch(character) is not None
+        assert (fast.fullmatch(character) is not None) == is_meant, repr(character)
