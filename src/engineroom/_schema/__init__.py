@@ -139,7 +139,8 @@ class Build:
             return
         if self.is_configured:
             raise self._tell_shared(bind)
-        self.bind, self.configuration = bind, configuration
+        self.bind = bind
+        self.configuration = configuration
         self._is_done.clear()  # who connected so far met what was there
 
     def rename(self, name: str) -> None:
