@@ -81,9 +81,9 @@ class Build:
 
     def __init__(self, bind: str, place: Place, configuration: BindConfiguration) -> None:
         """Remember what is to be built; nothing is imported yet."""
-        self.bind = bind
+        self.bind: str = bind
         self.place: Place = place
-        self.configuration = configuration
+        self.configuration: BindConfiguration = configuration
         self.failure: BaseException | None = None
         self.is_unreachable: bool = False
         self.connections: WeakSet[ConnectionPoolEntry] = WeakSet()
