@@ -1025,3 +1025,31 @@ def test_a_second_run_in_the_same_process_starts_from_what_was_built(lone_shop: 
     outcome = lone_shop.python("-W", "error", "run.py")
     assert outcome.code == 0, outcome.out + outcome.err
     assert outcome.out.count("2 passed") == 2
+
+
+@pytest.mark.parametrize("line", ["add('between')", "raw('between')"])
+def test_what_a_hook_writes_between_two_tests_does_not_reach_the_next_one(lone_shop: SmallProject, line: str) -> None:
+    lone_shop.write(
+        conftest="""
+            import sqlite3
+            from contextlib import closing
+            from app.db import add, engine
+
+            def raw(name):
+                with closing(sqlite3.connect(engine.url.database)) as connection, connection:
+                    connection.execute("INSERT INTO users (name) VALUES (?)", [name])
+
+            def pytest_runtest_logfinish():
+                LINE
+        """.replace("LINE", line),
+        test_between="""
+            import pytest
+            from app.db import names
+
+            @pytest.mark.parametrize("time", range(3))
+            def test_read(time):
+                assert names() == ["seed"]
+        """,
+    )
+    outcome = lone_shop.pytest("test_between.py")
+    assert outcome.counts == {"passed": 3}, outcome.out

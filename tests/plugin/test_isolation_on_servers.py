@@ -169,6 +169,30 @@ def test_a_test_that_only_reads_costs_one_question(shop: Shop) -> None:
 
 
 @one_of_each_server
+def test_what_a_hook_writes_between_two_tests_does_not_reach_the_next_one(shop: Shop) -> None:
+    shop.project.write(
+        conftest="""
+            def pytest_runtest_logfinish():
+                from app.db import Session
+                from app.models import User
+
+                with Session.begin() as session:
+                    session.add(User(name="between"))
+        """,
+        test_between="""
+            import pytest
+            from app.db import names
+
+            @pytest.mark.parametrize("time", range(3))
+            def test_read(time):
+                assert names() == ["seed"]
+        """,
+    )
+    outcome = shop.project.pytest("test_between.py")
+    assert outcome.counts == {"passed": 3}, outcome.out
+
+
+@one_of_each_server
 def test_a_run_that_goes_on_keeps_its_database_and_one_that_was_killed_loses_it(shop: Shop) -> None:
     shop.project.write(
         wait="""

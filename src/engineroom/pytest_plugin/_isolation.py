@@ -17,6 +17,8 @@ from engineroom.testing._arrivals import when_imported
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from sqlalchemy.pool import ConnectionPoolEntry
+
     from engineroom._schema import Build
     from engineroom.errors import LifecycleError
     from engineroom.testing.baseline import Baseline, Mark
@@ -62,7 +64,7 @@ class Isolation:
         self._baselines: dict[Place, Baseline] = {}
         self._culprits: dict[Place, str] = {}
         self._has_run_a_test = False
-        self._is_undone = False  # nothing came after the end of the last test
+        self._is_undone = False  # no connection left its pool since the end of the last test
         self._is_closed = False
         self._threads: set[threading.Thread] = set()
 
@@ -90,9 +92,10 @@ class Isolation:
         if problem:  # it was added while the tests were collected
             pytest.fail(problem, pytrace=False)
         is_undone, self._is_undone = self._is_undone, False
-        if _is_isolated(item) and not is_undone:
+        if _is_isolated(item):
             for place, baseline in self._baselines.items():
-                self._start_from(baseline, place, item)
+                if not (is_undone and baseline.is_on_server):  # to ask a server takes longer than many a test
+                    self._start_from(baseline, place, item)
         self._has_run_a_test = True
 
     @pytest.hookimpl(wrapper=True)
@@ -137,13 +140,19 @@ class Isolation:
 
         self._threads = set(threading.enumerate())
         self._config.pluginmanager.register(_Tests(self), "engineroom-isolated-tests")
-        self._databases = Databases()
+        self._databases = Databases(self._note_checkout)
         schema.prepare_with(self._databases.prepare)
         schema.when_built(self.take)
         # The first conftest may connect while pytest still reads the command line.
         options = getattr(self._config, "known_args_namespace", self._config.option)
         if getattr(options, "engineroom_rebuild", False):
             schema.ignore_kept_images()
+
+    def _note_checkout(self, record: ConnectionPoolEntry) -> None:
+        from engineroom.testing._left_overs import note_caller  # noqa: PLC0415  # as in watch()
+
+        self._is_undone = False
+        note_caller(record)
 
     def take(self, build: Build) -> None:
         """Take the baseline of a database that was just built."""

@@ -37,6 +37,10 @@ class Baseline(Protocol):
     """The layers of one test database, and what watches and restores it."""
 
     @property
+    def is_on_server(self) -> bool:
+        """Whether a server has to be asked for what was written."""
+
+    @property
     def is_dirty(self) -> bool:
         """Whether anybody wrote since the baseline was taken or restored last."""
 

@@ -20,6 +20,8 @@ from engineroom.testing._server_databases import LeftOver, Server, claim_databas
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sqlalchemy.pool import ConnectionPoolEntry
+
     from engineroom._schema import Build
     from engineroom._schema.place import Place
     from engineroom.testing._kept_schemas import ServerDatabase
@@ -30,10 +32,15 @@ __all__ = ["Databases", "LeftOver", "drop_database", "list_left_over_databases"]
 
 
 class Databases:
-    """The test databases that this process holds."""
+    """The test databases that this process holds.
 
-    def __init__(self) -> None:
+    Args:
+        on_checkout: Called with each connection to one of them that leaves its pool.
+    """
+
+    def __init__(self, on_checkout: Callable[[ConnectionPoolEntry], object] = note_caller) -> None:
         """Hold none."""
+        self._on_checkout = on_checkout
         self._on_servers: dict[Build, ServerDatabase] = {}
         self._files: dict[Build, HeldFile] = {}
 
@@ -48,7 +55,7 @@ class Databases:
         if server is not None and not build.is_configured:
             ensure_database(server, build.place)
         elif server is not None:
-            build.tell_checkout = note_caller
+            build.tell_checkout = self._on_checkout
             from engineroom.testing._kept_schemas import ServerDatabase  # noqa: PLC0415  # only what is used is loaded
 
             keeper = claim_database(server, build.place, _is_test_name(build.place))
@@ -58,7 +65,7 @@ class Databases:
                 note_database(repr(build.place.key), keeper.place.name)
                 build.rename(keeper.place.name)
         elif build.is_configured:
-            build.tell_checkout = note_caller
+            build.tell_checkout = self._on_checkout
             if not is_memory_file(os.path.realpath(build.place.name)):
                 from engineroom.testing._sqlite_files import HeldFile  # noqa: PLC0415  # as above
 

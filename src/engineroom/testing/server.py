@@ -79,6 +79,11 @@ class ServerBaseline:
         self._layers: list[_Layer] = [self._take_lowest()]
 
     @property
+    def is_on_server(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
     def is_dirty(self) -> bool:
         """Whether anybody wrote since the baseline was taken or restored last."""
         return self._has_lost_objects or bool(self._rows.written())

@@ -78,6 +78,11 @@ class SQLiteBaseline:
         self._copied: Commit | None = None  # which made the database a copy of the topmost image, page by page
 
     @property
+    def is_on_server(self) -> bool:
+        """No: a file is looked at in no time."""
+        return False
+
+    @property
     def is_dirty(self) -> bool:
         """Whether anybody committed since the baseline was taken or restored last."""
         return self._has_lost_a_layer or self._version != self._read_version() or self._is_replaced()
