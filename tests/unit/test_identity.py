@@ -142,7 +142,7 @@ def detour_through_link(directory: Path) -> Path:
 
 
 def by_process_file_system(directory: Path) -> Path:
-    return Path(f"/proc/self/root/{directory}/shop.db")
+    return Path("/proc/self/root", *directory.parts[1:], "shop.db")
 
 
 ALIASES = [link_to_file, link_to_link, link_of_directory, detour_through_link, by_process_file_system]
