@@ -13,6 +13,7 @@ import timeit
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import aiosqlite
 import pytest
@@ -970,3 +971,13 @@ def test_to_open_what_must_not_be_there_yet_fails_as_it_would_without_the_fence(
 def test_every_flag_that_may_write_is_refused(raised: Path, flags: int) -> None:
     with pytest.raises(FenceError):
         os.open(raised, flags)
+
+
+@pytest.mark.parametrize("kind", [mock.Mock, mock.MagicMock, mock.AsyncMock, mock.NonCallableMock])
+def test_a_mock_reaches_a_database_only_if_it_wraps_something(kind: type[mock.Mock]) -> None:
+    connection = sqlite3.connect(":memory:")
+    assert _engine_fence._is_mock(kind())
+    assert _engine_fence._is_mock(kind(spec=connection))
+    assert not _engine_fence._is_mock(kind(wraps=connection))
+    assert not _engine_fence._is_mock(connection)
+    connection.close()

@@ -258,6 +258,15 @@ def test_what_several_workers_noticed_is_told_once(shop: Path, tmp_path: Path) -
     assert only(controller, tmp_path).tests == ("test_0", "test_1")
 
 
+def test_a_second_run_that_watches_nothing_has_its_workers_watch_nothing(shop: Path, tmp_path: Path) -> None:
+    watching(shop, directory=tmp_path).share()
+    watching(directory=tmp_path).share()
+    worker = Proof(tmp_path)
+    worker.join()
+    insert(shop)
+    assert list(worker.verify(tmp_path)) == []
+
+
 def test_a_second_run_in_the_same_process_starts_afresh(shop: Path, tmp_path: Path) -> None:
     first = watching(shop, directory=tmp_path)
     first.share()
