@@ -362,3 +362,36 @@ def test_a_position_goes_on_with_commits_alone(database: Database) -> None:
     assert log.page(1, commit) is None, "it is not part of that commit"
     assert log.pages_since(Position(b"otherlog", 32)) is None
     log.close()
+
+
+def test_a_log_that_was_read_from_its_beginning_and_one_that_was_followed_say_the_same(database: Database) -> None:
+    followed = WriteAheadLog(database.path)
+    for turn in range(3):
+        start = followed.position()
+        database.run("INSERT INTO log VALUES ('a')", "INSERT INTO users (name) SELECT count(*) FROM log")
+        if turn == 1:
+            database.run("PRAGMA wal_checkpoint(RESTART)", "INSERT INTO log VALUES ('c')")
+        fresh = WriteAheadLog(database.path)
+        for log in (followed, fresh):
+            assert log.position() == fresh.position()
+            assert log.pages_since(start) == fresh.pages_since(start)
+            assert log.next_commit(start) == fresh.next_commit(start)
+        assert (followed.pages_since(start) is None) == (turn == 1)
+        fresh.close()
+    followed.close()
+
+
+def test_pages_of_a_transaction_that_is_not_finished_are_not_written(database: Database) -> None:
+    log = WriteAheadLog(database.path)
+    start = log.position()
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as writer:
+        writer.execute("PRAGMA cache_size = 1")
+        writer.execute("BEGIN")
+        writer.execute("INSERT INTO log SELECT hex(randomblob(20000)) FROM big")
+        assert database.path.with_name(f"{database.path.name}-wal").stat().st_size > 4096, "pages of it are there"
+        assert log.position() == start
+        assert log.pages_since(start) == {}
+        writer.execute("ROLLBACK")
+    database.run("INSERT INTO log VALUES ('a')")
+    assert len(log.pages_since(start) or {}) == 1, "it stands where those of the other one stood"
+    log.close()

@@ -90,7 +90,7 @@ class Build:
         self.engines: WeakSet[Engine] = WeakSet()
         self.tell_checkout: Callable[[ConnectionPoolEntry], object] | None = None
         self.kept: KeptSchema | None = None
-        self._wanted = place.name
+        self._wanted, self._is_renamed = place.name, False
         self._builders: WeakSet[threading.Thread] = WeakSet()
         self._is_done = threading.Event()
         self._mutex = threading.Lock()
@@ -146,7 +146,7 @@ class Build:
     def rename(self, name: str) -> None:
         """Take another database of the same server, since a run that is going on has this one."""
         if name != self.place.name:
-            self.place = self.place.named(name)
+            self.place, self._is_renamed = self.place.named(name), name != self._wanted
             for engine in self.engines:
                 self.adjust(engine)
             for record in list(self.connections):
@@ -154,12 +154,12 @@ class Build:
 
     def adjust(self, engine: Engine) -> None:
         """Have an engine show which database it reaches."""
-        if self.place.name != self._wanted and engine.url.database == self._wanted:
+        if self._is_renamed and engine.url.database == self._wanted:
             engine.url = engine.url.set(database=self.place.name)
 
     def name_in(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return what a driver is told, with the name of the database that is really this run's."""
-        if self.place.name == self._wanted:
+        if not self._is_renamed:
             return options
         return options | {key: self.place.name for key in NAME_OPTIONS if options.get(key) == self._wanted}
 

@@ -136,8 +136,10 @@ class Isolation:
         """Take the baseline of each database that is built from now on."""
         if self._is_closed:
             return
-        from engineroom.testing.databases import Databases  # noqa: PLC0415  # it is not loaded before it is needed
+        from engineroom.testing._left_overs import note_caller  # noqa: PLC0415  # it is not loaded before it is needed
+        from engineroom.testing.databases import Databases  # noqa: PLC0415  # as above
 
+        self._note_caller = note_caller
         self._threads = set(threading.enumerate())
         self._config.pluginmanager.register(_Tests(self), "engineroom-isolated-tests")
         self._databases = Databases(self._note_checkout)
@@ -149,10 +151,8 @@ class Isolation:
             schema.ignore_kept_images()
 
     def _note_checkout(self, record: ConnectionPoolEntry) -> None:
-        from engineroom.testing._left_overs import note_caller  # noqa: PLC0415  # as in watch()
-
         self._is_undone = False
-        note_caller(record)
+        self._note_caller(record)
 
     def take(self, build: Build) -> None:
         """Take the baseline of a database that was just built."""

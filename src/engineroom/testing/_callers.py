@@ -23,6 +23,12 @@ MOST_FILES = 4096
 PACKAGE_DIRECTORIES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
+PASSED_BY = ("sqlalchemy.", "engineroom.")
+"""What stands between a connection's pool and who asked for it, several times a test."""
+
+_modules_passed_by: set[str] = set()
+
+
 class Caller(NamedTuple):
     """A line of the user's code.
 
@@ -35,20 +41,34 @@ class Caller(NamedTuple):
     line: int
 
 
+UNKNOWN = Caller("", 0)
+
+
 def find_caller() -> Caller:
     """Return the innermost line of the user's code that this thread is running."""
-    for frame in _frames():
-        name = frame.f_code.co_filename
-        if _is_user_file(name):
-            return Caller(os.path.abspath(name), frame.f_lineno)  # noqa: PTH100  # links stay
-    return Caller("", 0)
-
-
-def _frames() -> Iterator[FrameType]:
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # inspect.stack() reads the sources of every frame
     while frame is not None:
-        yield frame
+        if (caller := _caller_in(frame)) is not None:
+            return caller
         frame = frame.f_back
+    return next((caller for frame in _frames_of_greenlets() if (caller := _caller_in(frame)) is not None), UNKNOWN)
+
+
+def _caller_in(frame: FrameType) -> Caller | None:
+    """Return the line that a frame is at, if it is the user's."""
+    module = frame.f_globals.get("__name__")
+    if isinstance(module, str) and module in _modules_passed_by:
+        return None
+    file = _user_file(frame.f_code.co_filename)  # Python calls each audit hook for f_code
+    if file:
+        return Caller(file, frame.f_lineno)
+    if isinstance(module, str) and module.startswith(PASSED_BY):
+        _modules_passed_by.add(module)
+    return None
+
+
+def _frames_of_greenlets() -> Iterator[FrameType]:
+    """Yield the frames of the greenlets above, from the innermost on."""
     greenlets = sys.modules.get("greenlet")
     above: Any = greenlets.getcurrent().parent if greenlets is not None else None
     while above is not None:
@@ -60,14 +80,11 @@ def _frames() -> Iterator[FrameType]:
 
 
 @lru_cache(maxsize=MOST_FILES)
-def _is_user_file(name: str) -> bool:
-    """Tell whether a file is neither generated, nor ours, nor of an installed package, nor of the standard library.
-
-    It is asked for some twenty frames whenever a connection leaves its pool, which is several times a test.
-    """
+def _user_file(name: str) -> str:
+    """Return a file's whole name, or nothing if it is generated, ours, or of the standard library or a package."""
     if name.startswith(("<", OWN_DIRECTORY)) or any(part in name for part in PACKAGE_DIRECTORIES):
-        return False
-    return not name.startswith(_library_directories())
+        return ""
+    return "" if name.startswith(_library_directories()) else os.path.abspath(name)  # noqa: PTH100  # links stay
 
 
 @cache

@@ -8,10 +8,10 @@ descriptor of it. The format is https://www.sqlite.org/fileformat2.html#walforma
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 __all__ = ["Commit", "Position", "WriteAheadLog"]
@@ -28,11 +28,11 @@ class Position(NamedTuple):
 
     Attributes:
         salts: What tells this log from those before it; empty where there is none.
-        end: Where the next frame will stand.
+        frames: How many pages stand in it up to there.
     """
 
     salts: bytes
-    end: int
+    frames: int
 
 
 class Commit(NamedTuple):
@@ -50,6 +50,8 @@ class Commit(NamedTuple):
 class WriteAheadLog:
     """The log of one database.
 
+    It is asked several times a test. What was read once is remembered, a number for each page that was committed.
+
     Args:
         database: The file of the database, to which a connection is open as long as this is used.
     """
@@ -57,59 +59,47 @@ class WriteAheadLog:
     def __init__(self, database: Path) -> None:
         """Open it; a connection has read or written the database already."""
         self._descriptor = os.open(f"{database}-wal", os.O_RDONLY | os.O_CLOEXEC)
-        self._known = Position(b"", HEADER_BYTES)
+        self._begin(b"")
 
     def position(self) -> Position:
-        """Return how far commits have come; it goes on from the last answer."""
-        header = os.pread(self._descriptor, HEADER_BYTES, 0)
-        known = self._known
-        if header[SALTS] != known.salts:
-            known = Position(header[SALTS], HEADER_BYTES)
-        for _, end, is_commit in self._frames(header, known.end):
-            if is_commit:
-                known = Position(known.salts, end)
-        self._known = known
-        return known
+        """Return how far commits have come."""
+        self._read_on()
+        return Position(self._salts, len(self._pages))
 
     def pages_since(self, start: Position) -> dict[int, int] | None:
-        """Return the pages that may have been written since, each with the place of its last content.
+        """Return the pages that were written since, each with the place of its last content.
 
         Args:
             start: How far the log had come.
 
         Returns:
-            None where that is not known: the log began anew. Pages of what was rolled back may be among them.
+            None where that is not known: the log began anew.
         """
-        header = os.pread(self._descriptor, HEADER_BYTES, 0)
-        if header[SALTS] != start.salts or not start.salts:
+        self._read_on()
+        if not start.salts or start.salts != self._salts:
             return None
-        size = _page_size(header)
-        return {page: end - size for page, end, _ in self._frames(header, start.end)}
+        return {self._pages[index]: self._place(index) for index in range(start.frames, len(self._pages))}
 
     def next_commit(self, start: Position) -> Commit | None:
         """Return the first commit after a position, or None where there is none.
 
         Where the log began anew since, that is its first commit.
         """
-        header = os.pread(self._descriptor, HEADER_BYTES, 0)
-        begin = start.end if header[SALTS] == start.salts else HEADER_BYTES
-        for _, end, is_commit in self._frames(header, begin):
-            if is_commit:
-                return Commit(start, Position(header[SALTS], end))
-        return None
+        self._read_on()
+        index = bisect_right(self._commits, start.frames) if start.salts == self._salts else 0
+        if index == len(self._commits):
+            return None
+        return Commit(start, Position(self._salts, self._commits[index]))
 
     def page(self, number: int, commit: Commit) -> bytes | None:
         """Return a page as a commit left it, or None where it is not part of that, or no longer there."""
-        header = os.pread(self._descriptor, HEADER_BYTES, 0)
-        size = _page_size(header)
-        if header[SALTS] != commit.end.salts:
+        self._read_on()
+        start, end = commit
+        if end.salts != self._salts:
             return None
-        begin = commit.start.end if commit.start.salts == commit.end.salts else HEADER_BYTES
-        for page, end, _ in self._frames(header, begin):
-            if end > commit.end.end:
-                break
-            if page == number:
-                return self.read(end - size, size)
+        for index in range(start.frames if start.salts == end.salts else 0, end.frames):
+            if self._pages[index] == number:
+                return self.read(self._place(index), self._frame_size - FRAME_HEADER_BYTES)
         return None
 
     def read(self, place: int, size: int) -> bytes:
@@ -120,16 +110,30 @@ class WriteAheadLog:
         """Close the file."""
         os.close(self._descriptor)
 
-    def _frames(self, header: bytes, start: int) -> Iterator[tuple[int, int, bool]]:
-        """Yield the page, the end and whether it ends a commit, of each frame from a place on."""
-        salts, size = header[SALTS], _page_size(header)
+    def _begin(self, header: bytes) -> None:
+        self._salts = header[SALTS]
+        self._frame_size = FRAME_HEADER_BYTES + int.from_bytes(header[PAGE_SIZE], "big")
+        self._pages: list[int] = []  # of each frame of a commit, in order
+        self._commits: list[int] = []  # how many frames there were at the end of each
+
+    def _read_on(self) -> None:
+        """Take in what was committed since the last time."""
+        header = os.pread(self._descriptor, HEADER_BYTES, 0)
+        if header[SALTS] != self._salts:
+            self._begin(header)
+        descriptor, salts, size, pages = self._descriptor, self._salts, self._frame_size, self._pages
+        place, written = HEADER_BYTES + len(pages) * size, []
         while True:
-            frame = os.pread(self._descriptor, FRAME_HEADER_BYTES, start)
-            if len(frame) < FRAME_HEADER_BYTES or frame[SALTS_OF_FRAME] != salts:
-                return
-            start += FRAME_HEADER_BYTES + size
-            yield int.from_bytes(frame[:4], "big"), start, frame[4:8] != b"\0\0\0\0"
+            frame = os.pread(descriptor, FRAME_HEADER_BYTES, place)
+            if frame[SALTS_OF_FRAME] != salts or len(frame) < FRAME_HEADER_BYTES:
+                return  # what stands before is no commit: it was rolled back, or is not finished
+            place += size
+            written.append(int.from_bytes(frame[:4], "big"))
+            if frame[4:8] != b"\0\0\0\0":
+                pages += written
+                self._commits.append(len(pages))
+                written = []
 
-
-def _page_size(header: bytes) -> int:
-    return int.from_bytes(header[PAGE_SIZE], "big")
+    def _place(self, index: int) -> int:
+        """Return where the content of a frame stands."""
+        return HEADER_BYTES + index * self._frame_size + FRAME_HEADER_BYTES
