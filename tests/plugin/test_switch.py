@@ -408,6 +408,27 @@ def test_a_suite_without_settings_loads_few_modules_of_the_plugin(lone_project: 
     assert (outcome.code, outcome.counts, outcome.err) == (0, {"passed": 1}, ""), outcome.out + outcome.err
 
 
+def test_pytest_is_shown_hooks_and_fixtures_of_the_plugin_and_no_other_name(lone_project: SmallProject) -> None:
+    lone_project.write(
+        test_a="""
+            import subprocess
+            FIXTURES = {"db_engine", "db_session", "async_db_engine", "async_db_session"}
+            def test_a(pytestconfig, db_engine):
+                subprocess.run(["true"])
+                manager = pytestconfig.pluginmanager
+                ours = {name: plugin for name, plugin in manager.list_name_plugin() if name.startswith("engineroom")}
+                assert len(ours) == 4, ours
+                for plugin in ours.values():
+                    hooks = {caller.name for caller in manager.get_hookcallers(plugin)}
+                    assert hooks
+                    assert set(dir(plugin)) - hooks <= FIXTURES
+                assert set(dir(ours["engineroom"])) >= FIXTURES
+        """
+    )
+    outcome = lone_project.pytest("-q")
+    assert outcome.counts == {"passed": 1}, outcome.out
+
+
 def test_a_suite_that_imports_sqlalchemy_does_not_load_pydantic(project: SmallProject) -> None:
     project.write(
         conftest="""

@@ -23,14 +23,16 @@ for _finder in _finders:
 sys.meta_path = [_finder for _finder in _finders if not hasattr(_finder, "_must_rewrite")]
 try:
     from engineroom.pytest_plugin._fixtures import async_db_engine, async_db_session, db_engine, db_session
-    from engineroom.pytest_plugin._isolation import Isolation, isolate_tests
     from engineroom.pytest_plugin._switch import Run, end_run, free_temporary, start_run, watch_servers
     from engineroom.pytest_plugin._watching import watch_tests
     from engineroom.testing import fence
+    from engineroom.testing._arrivals import when_imported
 finally:
     sys.meta_path = _finders
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from engineroom.testing.proof import Verification
     from engineroom.testing.server_proof import ServerVerification
 
@@ -46,9 +48,16 @@ SYNC_DRIVERS = frozenset({"psycopg", "psycopg2", "pymysql"})
 GREEN = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 _run_key = pytest.StashKey[Run]()
-_isolation_key = pytest.StashKey[Isolation]()
 _session_key = pytest.StashKey[pytest.Session]()
 _header_key = pytest.StashKey[list[str]]()
+
+
+def __dir__() -> list[str]:
+    """List what pytest searches a plugin for: hooks and fixtures.
+
+    It looks at each of them three times, for some 50,000 instructions a name, whatever it is.
+    """
+    return [name for name in globals() if name.startswith("pytest_") or name in __all__]
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -78,7 +87,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     config.add_cleanup(lambda: _close(config, run))
     if not run.is_worker:  # an xdist worker does not exit by itself, and its exit status is nobody's
         atexit.register(_look_at_exit, run, os.getpid())
-    config.stash[_isolation_key] = isolate_tests(config)
+    when_imported("engineroom._schema", lambda schema: _isolate(config, run, schema))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -95,7 +104,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Watch the tests; whether others will run them is known by now."""
     run = session.config.stash.get(_run_key, None)
     if run is not None:
-        watch_tests(session.config, run, session.config.stash[_isolation_key])
+        watch_tests(session.config, run)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -181,6 +190,13 @@ def _root_of(config: pytest.Config) -> Path:
         return config.rootpath
     except AttributeError:  # registered by pytest.main(plugins=[...]), before pytest looked for its rootdir
         return Path.cwd()
+
+
+def _isolate(config: pytest.Config, run: Run, schema: ModuleType) -> None:
+    if not run.is_over:
+        from engineroom.pytest_plugin._isolation import isolate_tests  # noqa: PLC0415  # no engine was made before
+
+        isolate_tests(config, run, schema)
 
 
 def _fail_if_refused(session: pytest.Session, run: Run) -> None:

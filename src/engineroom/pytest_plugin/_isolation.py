@@ -1,7 +1,8 @@
 """Isolation between tests: keeps the baselines of the binds in step with pytest's tests and fixtures.
 
 Knows when a test begins and ends and whose state a fixture holds; how a state is kept and brought back stands in
-:mod:`engineroom.testing.baseline`. Nothing is loaded before the application has made an engine.
+:mod:`engineroom.testing.baseline`. It is loaded when the application makes its first engine; the hooks that are there
+before stand in :mod:`._watching`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engineroom.testing._arrivals import when_imported
+from engineroom.errors import LifecycleError
+from engineroom.pytest_plugin._watching import MARKER, NONE, Hooks, marker_problem
+from engineroom.testing._left_overs import note_caller
+from engineroom.testing.databases import Databases
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -20,17 +24,11 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
     from engineroom._schema import Build
-    from engineroom.errors import LifecycleError
-    from engineroom.testing.baseline import Baseline, Mark
-    from engineroom.testing.databases import Databases
+    from engineroom.pytest_plugin._switch import Place, Run
+    from engineroom.testing.baseline import Baseline
 
-__all__ = ["Isolation", "isolate_tests"]
+__all__ = ["isolate_tests"]
 
-Place = tuple[object, ...]
-"""What tells one test database from another."""
-
-MARKER = "engineroom"
-RESTORE, NONE = "restore", "none"
 SECONDS_FOR_KNOWN_LEFT_OVERS = 0.1
 """How long the tests after the guilty one wait for what it left open; it had its time."""
 
@@ -38,57 +36,45 @@ DRIVERS_THREAD = "_connection_worker_thread"
 """In the name of the thread that aiosqlite has for each connection."""
 
 
-def isolate_tests(config: pytest.Config) -> Isolation:
+def isolate_tests(config: pytest.Config, run: Run, schema: Any) -> None:
     """Restore the baseline of each database that has a schema after each test that wrote to it.
 
-    Returns:
-        What wants to be told of collections and fixtures, once there are some.
+    Args:
+        config: Pytest's configuration.
+        run: The run, which is told of each baseline.
+        schema: The module that builds them, which has just been imported.
     """
-    isolation = Isolation(config)
+    isolation = Isolation(config, run)
     config.add_cleanup(lambda: isolation.close(is_kept=bool(config.getoption("engineroom_keep", default=False))))
-    when_imported("engineroom._schema", isolation.watch)
-    return isolation
+    config.pluginmanager.register(_Tests(isolation), "engineroom-isolated-tests")
+    isolation.watch(schema)
 
 
 class Isolation:
-    """The baselines of a run, and the hooks around its fixtures, which :mod:`._watching` registers.
+    """The baselines of a run.
 
-    The hooks around tests come when the application makes its first engine: a test that touches no database does not
-    pay for them.
+    Args:
+        config: Pytest's configuration.
+        run: The run, whose fixtures :mod:`._watching` looks after.
     """
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, run: Run) -> None:
         """Start without a database."""
         self._config = config
-        self._databases: Databases | None = None
-        self._baselines: dict[Place, Baseline] = {}
+        self._baselines = run.baselines
+        self._threads = run.threads
+        self._databases = Databases(self._note_checkout)
         self._culprits: dict[Place, str] = {}
         self._has_run_a_test = False
         self._is_undone = False  # no connection left its pool since the end of the last test
-        self._is_closed = False
-        self._threads: set[threading.Thread] = set()
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_make_collect_report(
-        self, collector: pytest.Collector
-    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-        """Refuse markers that mean nothing before any test runs."""
-        report = yield
-        # Of thousands of tests few have a marker of their own; to ask each for what it inherits takes longest.
-        items = [node for node in report.result or () if node.own_markers and isinstance(node, pytest.Item)]
-        nodes: list[pytest.Item | pytest.Collector] = [collector, *items]
-        problems = [problem for node in nodes if _is_marked(node) and (problem := _marker_problem(node))]
-        if problems:  # no usage error: xdist takes one in a worker for a fault of its own
-            report.outcome = "failed"
-            report.longrepr = "\n".join(problems)
-        return report
+        self._note_threads()
 
     def start_test(self, item: pytest.Item) -> None:
         """Let the test start from the baseline; what was written before the first test belongs to it."""
         __tracebackhide__ = True
-        self._threads = set(threading.enumerate())
+        self._note_threads()
         self._build(item)
-        problem = _marker_problem(item)
+        problem = marker_problem(item)
         if problem:  # it was added while the tests were collected
             pytest.fail(problem, pytrace=False)
         is_undone, self._is_undone = self._is_undone, False
@@ -97,30 +83,6 @@ class Isolation:
                 if not (is_undone and baseline.is_on_server):  # to ask a server takes longer than many a test
                     self._start_from(baseline, place, item)
         self._has_run_a_test = True
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_fixture_setup(
-        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
-    ) -> Generator[None, object, object]:
-        """Keep what a fixture of a wider scope than one test writes, as long as the fixture."""
-        if request.scope == "function":
-            return (yield)
-        marks = {place: baseline.mark() for place, baseline in self._baselines.items()}
-        try:
-            result = yield
-        except BaseException:
-            for mark in marks.values():
-                mark.discard()
-            raise
-        for place, baseline in self._baselines.items():
-            self._push(baseline, fixturedef, marks.get(place))
-        self._threads.update(threading.enumerate())
-        return result
-
-    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        """Let go of what a fixture wrote when it goes."""
-        for baseline in self._baselines.values():
-            baseline.pop(fixturedef)
 
     def end_test(self, item: pytest.Item) -> None:
         """Undo what the test committed."""
@@ -134,15 +96,6 @@ class Isolation:
 
     def watch(self, schema: Any) -> None:
         """Take the baseline of each database that is built from now on."""
-        if self._is_closed:
-            return
-        from engineroom.testing._left_overs import note_caller  # noqa: PLC0415  # it is not loaded before it is needed
-        from engineroom.testing.databases import Databases  # noqa: PLC0415  # as above
-
-        self._note_caller = note_caller
-        self._threads = set(threading.enumerate())
-        self._config.pluginmanager.register(_Tests(self), "engineroom-isolated-tests")
-        self._databases = Databases(self._note_checkout)
         schema.prepare_with(self._databases.prepare)
         schema.when_built(self.take)
         # The first conftest may connect while pytest still reads the command line.
@@ -152,11 +105,11 @@ class Isolation:
 
     def _note_checkout(self, record: ConnectionPoolEntry) -> None:
         self._is_undone = False
-        self._note_caller(record)
+        note_caller(record)
 
     def take(self, build: Build) -> None:
         """Take the baseline of a database that was just built."""
-        if self._databases is not None and build.is_configured:
+        if build.is_configured:
             self._baselines[build.place.key] = self._databases.open_baseline(build)
 
     def close(self, *, is_kept: bool = False) -> None:
@@ -165,17 +118,14 @@ class Isolation:
         Args:
             is_kept: Whether databases on servers stay.
         """
-        self._is_closed = True
         schema = sys.modules.get("engineroom._schema")
         if schema is not None:
             schema.forget_listener(self.take)
-            if self._databases is not None:
-                schema.forget_listener(self._databases.prepare)
+            schema.forget_listener(self._databases.prepare)
         for baseline in self._baselines.values():
             baseline.close()
         self._baselines.clear()
-        if self._databases is not None:
-            self._databases.close(is_kept=is_kept)
+        self._databases.close(is_kept=is_kept)
 
     def _build(self, item: pytest.Item) -> None:
         """Build what has a schema and an engine, if nobody connected yet; the first failure ends the run."""
@@ -199,8 +149,6 @@ class Isolation:
                 session.shouldstop = f"engineroom: the test database of bind {build.bind} could not be built"
 
     def _start_from(self, baseline: Baseline, place: Place, item: pytest.Item) -> None:
-        from engineroom.errors import LifecycleError  # noqa: PLC0415  # as in watch()
-
         __tracebackhide__ = True
         culprit = self._culprits.get(place)
         if culprit is not None:
@@ -215,15 +163,7 @@ class Isolation:
         elif baseline.is_dirty:  # which a server has to be asked for
             baseline.restore() if self._has_run_a_test else baseline.adopt(item.session)
 
-    def _push(self, baseline: Baseline, owner: object, mark: Mark | None) -> None:
-        if mark is not None:
-            baseline.push(owner, mark)
-        elif baseline.is_dirty or baseline.is_left_open:
-            baseline.adopt(owner)  # the fixture made the first connection
-
     def _undo(self, baseline: Baseline, place: Place, item: pytest.Item) -> None:
-        from engineroom.errors import LifecycleError  # noqa: PLC0415  # as in watch()
-
         __tracebackhide__ = True
         threads = self._left_threads()
         if place in self._culprits:
@@ -231,7 +171,7 @@ class Isolation:
         try:
             baseline.undo()
             if threads:
-                from engineroom.testing.baseline import wait_for_quiet  # noqa: PLC0415  # as in take()
+                from engineroom.testing.baseline import wait_for_quiet  # noqa: PLC0415  # loaded with the first schema
 
                 wait_for_quiet(baseline, threads)
         except LifecycleError as error:
@@ -241,6 +181,10 @@ class Isolation:
             return
         pytest.fail(problem, pytrace=False)
 
+    def _note_threads(self) -> None:
+        self._threads.clear()
+        self._threads.update(threading.enumerate())
+
     def _left_threads(self) -> list[threading.Thread]:
         """Return the threads that this test left behind, apart from those that do what a connection is told."""
         if threading.active_count() == 1:
@@ -249,7 +193,7 @@ class Isolation:
         return [thread for thread in new if thread.is_alive() and DRIVERS_THREAD not in thread.name]
 
 
-class _Tests:
+class _Tests(Hooks):
     """The hooks around the tests of a run that has made an engine."""
 
     def __init__(self, isolation: Isolation) -> None:
@@ -276,24 +220,7 @@ def _is_isolated(item: pytest.Item) -> bool:
     return marker is None or marker.kwargs.get("isolation") != NONE
 
 
-def _is_marked(node: pytest.Item | pytest.Collector) -> bool:
-    return any(marker.name == MARKER for marker in node.own_markers)
-
-
-def _marker_problem(node: pytest.Item | pytest.Collector) -> str | None:
-    marker = node.get_closest_marker(MARKER)
-    if marker is None or (not marker.args and marker.kwargs in ({"isolation": RESTORE}, {"isolation": NONE})):
-        return None
-    written = ", ".join([*map(repr, marker.args), *(f"{name}={each!r}" for name, each in marker.kwargs.items())])
-    return (
-        f"engineroom: {node.nodeid}: the marker engineroom({written}) is not known; "
-        '@pytest.mark.engineroom(isolation="none") leaves what a test commits, isolation="restore" undoes it.'
-    )
-
-
 def _tell_culprit(culprit: str) -> LifecycleError:
-    from engineroom.errors import LifecycleError  # noqa: PLC0415  # as in watch()
-
     return LifecycleError(
         "This test cannot start from the baseline: an earlier one left a transaction open that writes.",
         why=f"{culprit} took a connection that has neither committed, nor rolled back, nor been closed.",

@@ -19,8 +19,13 @@ from engineroom.testing.ledger import FILE_NAME, WORKER_VARIABLE, Ledger, close_
 from engineroom.testing.proof import Proof, find_development_databases, find_development_urls
 
 if TYPE_CHECKING:
+    from threading import Thread
+
     from engineroom._project import Project
     from engineroom.testing._database_files import Terms
+    from engineroom.testing.baseline import Baseline
+
+    Place = tuple[object, ...]
 
 __all__ = ["Run", "end_run", "free_temporary", "start_run", "watch_servers"]
 
@@ -39,6 +44,11 @@ class Run:
         is_worker: Whether this is an xdist worker.
         saved: The variables that the run set, as they were before; None for those that were not there.
         outer: The project and the terms of the fence before this run, if a run was going on that this one is a part of.
+
+    Attributes:
+        baselines: The baselines of its databases that have a schema, by what tells one database from another.
+        threads: The threads that the test which is running did not start.
+        is_over: Whether it has ended.
     """
 
     def __init__(  # noqa: PLR0913  # a named tuple would take ten times as long to define
@@ -60,6 +70,9 @@ class Run:
         self.is_worker = is_worker
         self.saved = saved
         self.outer = outer
+        self.baselines: dict[Place, Baseline] = {}
+        self.threads: set[Thread] = set()
+        self.is_over = False
 
 
 def start_run(root: Path) -> Run:
@@ -116,6 +129,7 @@ def _check_early_connections(project: Project) -> None:
 
 def end_run(run: Run) -> None:
     """Put the process environment back; the process stays a test process, and the fence stays up, until it exits."""
+    run.is_over = True
     run.ledger.alarm = lambda: None
     close_ledger(run.ledger)
     if run.outer is not None:

@@ -1,12 +1,14 @@
-"""Which test is running, and whether something was refused in it: what is asked for every test.
+"""Which test is running, what its fixtures write, and whether something was refused in it: what is asked in every run.
 
 A trivial test takes half a millisecond, so whatever stands here must not be felt: the hooks that look at each phase are
-registered only once there is something to look for.
+registered only once there is something to look for, and those that bring a database back, in :mod:`._isolation`, when
+the application makes its first engine.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,21 +18,31 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from engineroom.pytest_plugin._isolation import Isolation
     from engineroom.pytest_plugin._switch import Run
     from engineroom.testing._record import Refusal
+    from engineroom.testing.baseline import Baseline, Mark
 
-__all__ = ["watch_tests"]
+__all__ = ["MARKER", "NONE", "Hooks", "marker_problem", "watch_tests"]
 
 TESTS = "engineroom-tests"
 PHASES = "engineroom-phases"
+MARKER = "engineroom"
+RESTORE, NONE = "restore", "none"
 
 
-def watch_tests(config: pytest.Config, run: Run, isolation: Isolation) -> None:
+class Hooks:
+    """A plugin that is an object: all that it lists are its hooks, as pytest looks at each name that there is."""
+
+    def __dir__(self) -> list[str]:
+        """List the hooks, those of the class and those that were given to the object."""
+        return [name for name in (*vars(type(self)), *vars(self)) if name.startswith("pytest_")]
+
+
+def watch_tests(config: pytest.Config, run: Run) -> None:
     """Watch the tests that this process runs; the controller of xdist workers runs none."""
     if config.pluginmanager.hasplugin("dsession"):
         return
-    config.pluginmanager.register(_Tests(run, config.rootpath, isolation), TESTS)
+    config.pluginmanager.register(_Tests(run, config.rootpath), TESTS)
     run.ledger.alarm = lambda: _watch_phases(config, run)
     await_children()
 
@@ -40,20 +52,31 @@ def _watch_phases(config: pytest.Config, run: Run) -> None:
         config.pluginmanager.register(_Phases(run), PHASES)
 
 
-class _Tests:
-    """Tells the ledger and the proof which test is running, and isolation what else it wants to know.
+class _Tests(Hooks):
+    """Tells the ledger and the proof which test is running, and the baselines which fixtures are."""
 
-    It is one plugin for both: pytest looks at each attribute of every plugin, in search of fixtures.
-    """
-
-    def __init__(self, run: Run, root: Path, isolation: Isolation) -> None:
+    def __init__(self, run: Run, root: Path) -> None:
         self._ledger = run.ledger
         self._proof = run.proof
+        self._baselines = run.baselines
+        self._threads = run.threads
         self._root = root
         self._ran = ""
-        self.pytest_make_collect_report = isolation.pytest_make_collect_report
-        self.pytest_fixture_setup = isolation.pytest_fixture_setup
-        self.pytest_fixture_post_finalizer = isolation.pytest_fixture_post_finalizer
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """Refuse markers that mean nothing before any test runs."""
+        report = yield
+        # Of thousands of tests few have a marker of their own; to ask each for what it inherits takes longest.
+        items = [node for node in report.result or () if node.own_markers and isinstance(node, pytest.Item)]
+        nodes: list[pytest.Item | pytest.Collector] = [collector, *items]
+        problems = [problem for node in nodes if _is_marked(node) and (problem := marker_problem(node))]
+        if problems:  # no usage error: xdist takes one in a worker for a fault of its own
+            report.outcome = "failed"
+            report.longrepr = "\n".join(problems)
+        return report
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
@@ -63,6 +86,30 @@ class _Tests:
         self._ran = nodeid
         self._ledger.start_test(nodeid, lambda: (str(self._root / location[0]), (location[1] or 0) + 1))
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
+        """Keep what a fixture of a wider scope than one test writes, as long as the fixture."""
+        if request.scope == "function":
+            return (yield)
+        marks = {place: baseline.mark() for place, baseline in self._baselines.items()}
+        try:
+            result = yield
+        except BaseException:
+            for mark in marks.values():
+                mark.discard()
+            raise
+        for place, baseline in self._baselines.items():
+            _push(baseline, fixturedef, marks.get(place))
+        self._threads.update(threading.enumerate())
+        return result
+
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        """Let go of what a fixture wrote when it goes."""
+        for baseline in self._baselines.values():
+            baseline.pop(fixturedef)
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         """Note that the last test is over."""
@@ -71,7 +118,7 @@ class _Tests:
             self._proof.check(self._ran)
 
 
-class _Phases:
+class _Phases(Hooks):
     """Turns a phase of a test red in which something was refused and the refusal was swallowed."""
 
     def __init__(self, run: Run) -> None:
@@ -87,6 +134,29 @@ class _Phases:
         if refusals:
             _show_refusals(report, call, refusals, item.config.rootpath)
         return report
+
+
+def marker_problem(node: pytest.Item | pytest.Collector) -> str | None:
+    """Return what is wrong with a marker of ours; None where nothing is, or where there is no marker."""
+    marker = node.get_closest_marker(MARKER)
+    if marker is None or (not marker.args and marker.kwargs in ({"isolation": RESTORE}, {"isolation": NONE})):
+        return None
+    written = ", ".join([*map(repr, marker.args), *(f"{name}={each!r}" for name, each in marker.kwargs.items())])
+    return (
+        f"engineroom: {node.nodeid}: the marker engineroom({written}) is not known; "
+        '@pytest.mark.engineroom(isolation="none") leaves what a test commits, isolation="restore" undoes it.'
+    )
+
+
+def _is_marked(node: pytest.Item | pytest.Collector) -> bool:
+    return any(marker.name == MARKER for marker in node.own_markers)
+
+
+def _push(baseline: Baseline, owner: object, mark: Mark | None) -> None:
+    if mark is not None:
+        baseline.push(owner, mark)
+    elif baseline.is_dirty or baseline.is_left_open:
+        baseline.adopt(owner)  # the fixture made the first connection
 
 
 def _show_refusals(report: pytest.TestReport, call: pytest.CallInfo[None], refusals: list[Refusal], root: Path) -> None:
