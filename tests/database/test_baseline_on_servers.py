@@ -495,7 +495,7 @@ class TestWithoutRights:
         before = owned.state()
         wrong = []
         cases = WRITES | WRITES_OF["postgresql"]
-        for case, statements in cases.items():
+        for case, statements in [*cases.items(), *cases.items()]:  # a table that was filled before is treated otherwise
             if case not in {"in the role of a replica", "with its triggers off", "copy"}:
                 owned.run(*statements)
                 owned.baseline.undo()

@@ -7,7 +7,10 @@ something about it does that a test could notice.
 
 from __future__ import annotations
 
-__all__ = ["CATALOGUE_AGE", "OBJECTS", "REFERENCES", "SEQUENCES", "TABLES"]
+__all__ = ["CATALOGUE_AGE", "OBJECTS", "REFERENCES", "SEQUENCES", "TABLES", "has_unseen_writers"]
+
+FIRST_OF_USERS = 16384
+HEAP = 2
 
 _SCHEMAS = """
 schemas AS (
@@ -136,3 +139,17 @@ CATALOGUE_AGE = " || ' ' || ".join(
     )
 )
 """What changes with every change of the catalogue, for those who may not have an event trigger."""
+
+
+def has_unseen_writers(*, is_replica: bool) -> str:
+    """Return the question whether anything may add rows to a table while others are filled, or hides who wrote a row.
+
+    Args:
+        is_replica: Whether only what is made for replicas fires meanwhile.
+    """
+    fires = "ev_enabled IN ('A', 'R')" if is_replica else "ev_enabled <> 'D'"
+    return f"""
+SELECT EXISTS (SELECT FROM pg_trigger WHERE tgenabled IN ('A', 'R') AND NOT tgisinternal AND tgname <> 'engineroom')
+  OR EXISTS (SELECT FROM pg_rewrite WHERE rulename <> '_RETURN' AND oid >= {FIRST_OF_USERS} AND {fires})
+  OR EXISTS (SELECT FROM pg_class WHERE relkind = 'f' OR relkind IN ('r', 'p') AND relam NOT IN (0, {HEAP}))
+"""

@@ -3,6 +3,9 @@
 A statement trigger on each table advances a sequence, which takes no lock, is seen by other connections at once, and
 stays advanced after a rollback. All of it lies in the schema ``engineroom``, which holds no table; what belongs to the
 baseline lies in the temporary schema of the keeper, and goes with its connection.
+
+A table that was filled once is known by the transaction that did it: as long as it holds as many rows of that one, none
+of them was changed, and what a test added is all that has to go. Else it is emptied and filled once more.
 """
 # ruff: noqa: S608  # what is put into the statements comes from the catalogue, quoted by the server
 
@@ -59,7 +62,8 @@ KEEPER = f"""
 DO $engineroom$
 BEGIN
   CREATE TEMP TABLE tables (
-    name text PRIMARY KEY, root bigint, flag regclass, rank int, before text, remove text, refill text, after text
+    name text PRIMARY KEY, root bigint, flag regclass, rank int, before text, remove text, refill text, after text,
+    trim text, born xid, size bigint
   );
   CREATE TEMP TABLE sequences (seq regclass PRIMARY KEY, name text, owner text, value bigint, is_called bool);
   CREATE TEMP TABLE refs (child text, parent text);
@@ -82,6 +86,10 @@ BEGIN
   CREATE FUNCTION pg_temp.restore(is_replica bool, is_locking bool) RETURNS text LANGUAGE plpgsql AS $body$
   DECLARE
     written text[] := ARRAY(SELECT pg_temp.find_written());
+    names text;
+    trims text;
+    is_whole bool;
+    filled bigint;
     line record;
   BEGIN
     IF written = '{{}}' THEN RETURN 'clean'; END IF;
@@ -90,20 +98,37 @@ BEGIN
       written := ARRAY(WITH RECURSIVE more (name) AS (SELECT unnest(written) UNION SELECT child FROM pg_temp.refs
         JOIN more ON parent = more.name) SELECT name FROM more);
     END IF;
-    IF is_locking THEN
-      FOR line IN SELECT name FROM pg_temp.tables WHERE name = ANY (written) ORDER BY rank LOOP
-        EXECUTE 'LOCK TABLE ' || line.name || ' IN SHARE ROW EXCLUSIVE MODE';
+    SELECT string_agg(name, ', ' ORDER BY rank), bool_and(born IS NOT NULL),
+      string_agg(format('pg_temp.trim_%s(%L, %s)', name::regclass::oid, born, size), ' AND ' ORDER BY rank DESC)
+      INTO names, is_whole, trims FROM pg_temp.tables WHERE name = ANY (written);
+    IF is_locking AND names IS NOT NULL THEN EXECUTE 'LOCK TABLE ' || names || ' IN SHARE ROW EXCLUSIVE MODE'; END IF;
+    IF NOT is_replica THEN
+      FOR line IN SELECT before FROM pg_temp.tables WHERE name = ANY (written) AND before IS NOT NULL LOOP
+        EXECUTE line.before;
       END LOOP;
     END IF;
-    FOR line IN SELECT * FROM pg_temp.tables WHERE name = ANY (written) ORDER BY rank DESC LOOP
-      IF NOT is_replica AND line.before IS NOT NULL THEN EXECUTE line.before; END IF;
-      EXECUTE line.remove;
-    END LOOP;
-    FOR line IN SELECT * FROM pg_temp.tables WHERE name = ANY (written) ORDER BY rank LOOP
-      IF line.refill IS NOT NULL THEN EXECUTE line.refill; END IF;
-      IF NOT is_replica AND line.after IS NOT NULL THEN EXECUTE line.after; END IF;
-      PERFORM setval(line.flag, 1, false);
-    END LOOP;
+    IF is_whole THEN EXECUTE 'SELECT ' || trims INTO is_whole; END IF;
+    IF NOT is_whole THEN
+      FOR line IN SELECT remove FROM pg_temp.tables WHERE name = ANY (written) ORDER BY rank DESC LOOP
+        EXECUTE line.remove;
+      END LOOP;
+      FOR line IN SELECT * FROM pg_temp.tables WHERE name = ANY (written) ORDER BY rank LOOP
+        filled := 0;
+        IF line.refill IS NOT NULL THEN EXECUTE line.refill; GET DIAGNOSTICS filled = ROW_COUNT; END IF;
+        IF line.born IS NULL AND line.trim IS NOT NULL THEN
+          EXECUTE format('CREATE OR REPLACE FUNCTION pg_temp.trim_%s(xid, bigint) RETURNS bool LANGUAGE plpgsql AS %L',
+            line.name::regclass::oid, line.trim);
+        END IF;
+        UPDATE pg_temp.tables SET size = filled, born = CASE WHEN trim IS NOT NULL
+          THEN (txid_current() % 4294967296)::text::xid END WHERE name = line.name;
+      END LOOP;
+    END IF;
+    IF NOT is_replica THEN
+      FOR line IN SELECT after FROM pg_temp.tables WHERE name = ANY (written) AND after IS NOT NULL LOOP
+        EXECUTE line.after;
+      END LOOP;
+    END IF;
+    PERFORM setval(flag, 1, false) FROM pg_temp.tables WHERE name = ANY (written);
     PERFORM setval(seq, value, is_called) FROM pg_temp.sequences
       WHERE owner = ANY (written) OR 'sequence ' || name = ANY (written);
     PERFORM setval('engineroom.written', 1, false);

@@ -66,6 +66,7 @@ class PostgreSQLRows:
         self._number = 0
         self._tables: dict[str, _Table] = {}
         self._seconds = 0.0
+        self._may_trim = False
         self._is_superuser = bool(keeper.scalar("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
         keeper.fetch("SET synchronous_commit = off")
         keeper.fetch("SET client_min_messages = error")
@@ -82,6 +83,7 @@ class PostgreSQLRows:
             self._keeper.fetch(watch.KEEPER)
         self._keeper.fetch("DELETE FROM pg_temp.tables WHERE to_regclass(name) IS NULL")
         self._keeper.fetch("DELETE FROM pg_temp.sequences WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = seq)")
+        self._may_trim = not self._keeper.scalar(catalogue.has_unseen_writers(is_replica=self._is_superuser))
         rows = self._keeper.fetch(catalogue.TABLES)
         self._tables = {
             # A partition has no rows of its own: they are those of the partitioned table.
@@ -128,6 +130,7 @@ class PostgreSQLRows:
         """Have these restored the next time; a sequence goes with the table that owns it, and any other at once."""
         listed = ", ".join(map(literal, names))
         if listed:
+            self._fetch(f"UPDATE pg_temp.tables SET born = NULL WHERE name IN ({listed})")
             self._fetch(
                 f"SELECT nextval(flag), nextval('engineroom.written') FROM pg_temp.tables WHERE name IN ({listed}) OR "
                 f"name IN (SELECT owner FROM pg_temp.sequences WHERE name IN ({listed}))"
@@ -274,6 +277,7 @@ class PostgreSQLRows:
     def _line(self, table: _Table, copy: str | None, ranks: Mapping[str, int]) -> str:
         refill = f"INSERT INTO {table.name} ({table.columns}) OVERRIDING SYSTEM VALUE SELECT {table.as_refilled} FROM "
         switches = None if self._is_superuser else table.without_triggers
+        trim = f"DELETE FROM {table.source} WHERE xmin <> $1; RETURN (SELECT count(*) = $2 FROM {table.source});"
         values = (
             *(table.name, table.root),
             f"engineroom.table_{table.root}",
@@ -282,6 +286,8 @@ class PostgreSQLRows:
             f"DELETE FROM {table.source}",
             f"{refill}pg_temp.{copy}" if copy else None,
             f"ALTER TABLE {table.name} {table.with_triggers}" if switches else None,
+            f"BEGIN {trim} END" if self._may_trim else None,
+            *(None, None),  # who filled it, and with how many rows: nobody yet
         )
         return f"({', '.join(map(literal, values))})"
 
