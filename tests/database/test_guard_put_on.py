@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,3 +63,14 @@ def test_the_verdict_goes_by_the_names_that_the_project_gives(tmp_path: Path) ->
     _project.reset()
     assert verdict("sqlite:///shop_test.db").disposable
     assert not verdict("sqlite:///test_shop.db").disposable
+
+
+def test_what_reads_statements_for_servers_is_not_loaded_for_sqlite() -> None:
+    code = (
+        "import sys; from sqlalchemy import MetaData, create_engine; import engineroom\n"
+        "engine = engineroom.guard(create_engine('sqlite://'))\n"
+        "MetaData().drop_all(engine)\n"
+        "with engine.connect() as connection: assert engineroom.verdict(connection).disposable\n"
+        "assert 'engineroom._statements' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603

@@ -18,7 +18,6 @@ from sqlalchemy.pool import QueuePool
 from engineroom import _identity, _project
 from engineroom._guard import live, outside
 from engineroom._guard.drop_all import before_drop_all
-from engineroom._guard.server import guard_server
 from engineroom._guard.sqlite_connection import guarded_factory
 from engineroom._permit import WATCH_KEY, permits_of
 from engineroom._verdict import Facts, Verdict, judge
@@ -74,6 +73,8 @@ def guard_new(engine: Engine, *, is_used: bool = False) -> None:
     if not event.contains(MetaData, "before_drop", before_drop_all):
         event.listen(MetaData, "before_drop", before_drop_all)
     if dialect.name != "sqlite":
+        from engineroom._guard.server import guard_server  # noqa: PLC0415  # SQLite needs no reading of statements
+
         guard_server(engine, is_used=is_used)
         return
     _hand_over_guarded_connections(dialect)

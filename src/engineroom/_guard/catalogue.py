@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
     from engineroom._statements import ObjectName
 
-__all__ = ["Catalogue", "fetch", "is_idle"]
+__all__ = ["QUESTIONS", "Catalogue", "fetch", "is_idle"]
+
+QUESTIONS = {
+    "postgresql": "SELECT pg_catalog.current_database()",
+    "mysql": "SELECT DATABASE()",
+    "mariadb": "SELECT DATABASE()",
+}
+"""How to ask a server which database a connection is in."""
 
 POSTGRESQL_RELATION = """
 SELECT named.oid, c.relpersistence, c.relkind FROM (SELECT pg_catalog.to_regclass({})::oid AS oid) named

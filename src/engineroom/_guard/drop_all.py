@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from engineroom._guard.refusals import refuse_destruction
 from engineroom._guard.schemas import MAIN, fold
-from engineroom._guard.server_watch import ServerWatch
 from engineroom._guard.watch import Watch
 from engineroom._permit import WATCH_KEY
 
@@ -28,8 +27,11 @@ def before_drop_all(_: MetaData, connection: Connection, *, tables: Sequence[Tab
     watch = connection.info.get(WATCH_KEY)
     if isinstance(watch, Watch):
         _judge_on_sqlite(tables, connection, watch)
-    elif isinstance(watch, ServerWatch):
-        watch.check_drop_all(tables)
+    elif watch is not None:
+        from engineroom._guard.server_watch import ServerWatch  # noqa: PLC0415  # as where an engine is guarded
+
+        if isinstance(watch, ServerWatch):
+            watch.check_drop_all(tables)
 
 
 def _judge_on_sqlite(tables: Sequence[Table], connection: Connection, watch: Watch) -> None:

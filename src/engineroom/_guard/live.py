@@ -12,9 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from engineroom import _identity
 from engineroom._address import mask_url
-from engineroom._guard.catalogue import fetch
+from engineroom._guard.catalogue import QUESTIONS, fetch
 from engineroom._guard.schemas import MAIN, ask
-from engineroom._guard.server_watch import QUESTIONS
 from engineroom._guard.sqlite_connection import GuardedConnection
 from engineroom._verdict import SERVER_BACKENDS, Facts
 from engineroom.errors import RefusalError

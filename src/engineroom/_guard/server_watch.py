@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engineroom import _project, _verdict
-from engineroom._guard.catalogue import Catalogue, fetch, is_idle
+from engineroom._guard.catalogue import QUESTIONS, Catalogue, fetch, is_idle
 from engineroom._guard.refusals import Refused, refuse_all
 from engineroom._permit import Grants
 from engineroom._statements import Destruction, ObjectName
@@ -23,14 +23,7 @@ if TYPE_CHECKING:
     from engineroom._permit import OpenPermits, Permit
     from engineroom.errors import DestructiveOperationError
 
-__all__ = ["QUESTIONS", "ServerWatch"]
-
-QUESTIONS = {
-    "postgresql": "SELECT pg_catalog.current_database()",
-    "mysql": "SELECT DATABASE()",
-    "mariadb": "SELECT DATABASE()",
-}
-"""How to ask a server which database a connection is in."""
+__all__ = ["ServerWatch"]
 
 SERVER_WIDE = Verdict(
     disposable=False, rule="none", reason="what belongs to the whole server is not disposable", database=""
