@@ -354,8 +354,9 @@ def test_the_default_database_stands_in_the_root_of_the_project(tmp_path: Path) 
 
 
 def test_the_names_of_test_databases_are_the_projects(tmp_path: Path) -> None:
-    project = Project(root=tmp_path, test_names=("*test*", "dev*"))
-    assert find_development_databases(project, {"DATABASE_URL": "sqlite:///shop_test.db"}) == []
+    project = Project(root=tmp_path, test_names=("*test", "*_Tests.db"))
+    environ = {"A_DATABASE_URL": "sqlite:///shop_Tests.db", "B_DATABASE_URL": "sqlite:///test", "X": "sqlite:///x.db"}
+    assert find_development_databases(project, environ) == [str(tmp_path / "development.db")]
 
 
 def test_the_variable_that_selects_the_environment_is_the_projects(tmp_path: Path) -> None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from engineroom._environment import ALIASES, Environment, parse_environment
 from engineroom._project.bind import BindConfiguration
-from engineroom._project.model import Project
 from engineroom.errors import InvalidSettingError, UnknownEnvironmentError
 
 if TYPE_CHECKING:
@@ -47,15 +46,14 @@ class _Key:
         )
 
 
-def read_table(file: Path, text: str) -> Project:
-    """Read the project from the text of its ``pyproject.toml``.
+def read_table(file: Path, text: str) -> dict[str, Any]:
+    """Read what the project configures, by key, from the text of its ``pyproject.toml``.
 
     Raises:
         InvalidSettingError: It is not TOML, or the table holds something unknown or unusable.
     """
     tool = _table(_Key(file, "tool", "engineroom"), _parse(file, text))
-    values = _read_keys(file, TABLE, tool.get("engineroom", {}), _READERS)
-    return Project(root=file.parent, file=file, **values)  # type: ignore[arg-type]
+    return _read_keys(file, TABLE, tool.get("engineroom", {}), _READERS)
 
 
 def _parse(file: Path, text: str) -> object:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from engineroom.errors import LifecycleError
+from engineroom.pytest_plugin._report import application_files, bind_lines
 from engineroom.pytest_plugin._watching import MARKER, NONE, Hooks, marker_problem
 from engineroom.testing._left_overs import note_caller
 from engineroom.testing.databases import Databases
@@ -46,7 +47,7 @@ def isolate_tests(config: pytest.Config, run: Run, schema: Any) -> None:
     """
     isolation = Isolation(config, run)
     config.add_cleanup(lambda: isolation.close(is_kept=bool(config.getoption("engineroom_keep", default=False))))
-    config.pluginmanager.register(_Tests(isolation), "engineroom-isolated-tests")
+    config.pluginmanager.register(_Tests(run, isolation), "engineroom-isolated-tests")
     isolation.watch(schema)
 
 
@@ -194,10 +195,16 @@ class Isolation:
 
 
 class _Tests(Hooks):
-    """The hooks around the tests of a run that has made an engine."""
+    """The hooks of a run that has made an engine."""
 
-    def __init__(self, isolation: Isolation) -> None:
+    def __init__(self, run: Run, isolation: Isolation) -> None:
+        self._run = run
         self._isolation = isolation
+
+    def pytest_report_collectionfinish(self, config: pytest.Config) -> list[str]:
+        """Tell the binds that came up while the tests were collected."""
+        self._run.proof.watch(application_files())
+        return bind_lines(self._run.header) if config.get_verbosity() >= 0 else []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -213,6 +220,11 @@ class _Tests(Hooks):
             return (yield)
         finally:
             self._isolation.end_test(item)
+
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        """Let go of what a fixture wrote when it goes."""
+        for baseline in self._run.baselines.values():
+            baseline.pop(fixturedef)
 
 
 def _is_isolated(item: pytest.Item) -> bool:

@@ -48,6 +48,7 @@ class Run:
     Attributes:
         baselines: The baselines of its databases that have a schema, by what tells one database from another.
         threads: The threads that the test which is running did not start.
+        header: What was told of it before the tests were collected.
         is_over: Whether it has ended.
     """
 
@@ -72,6 +73,7 @@ class Run:
         self.outer = outer
         self.baselines: dict[Place, Baseline] = {}
         self.threads: set[Thread] = set()
+        self.header: list[str] = []
         self.is_over = False
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from engineroom.testing._record import Refusal
     from engineroom.testing.baseline import Baseline, Mark
 
-__all__ = ["MARKER", "NONE", "Hooks", "marker_problem", "watch_tests"]
+__all__ = ["MARKER", "NONE", "Hooks", "end_test", "marker_problem", "watch_tests"]
 
 TESTS = "engineroom-tests"
 PHASES = "engineroom-phases"
@@ -47,6 +47,13 @@ def watch_tests(config: pytest.Config, run: Run) -> None:
     await_children()
 
 
+def end_test(run: Run) -> None:
+    """Note that the last test is over."""
+    if run.ledger.test:
+        run.proof.check(run.ledger.test)
+    run.ledger.end_test()
+
+
 def _watch_phases(config: pytest.Config, run: Run) -> None:
     if not config.pluginmanager.hasplugin(PHASES):
         config.pluginmanager.register(_Phases(run), PHASES)
@@ -61,7 +68,6 @@ class _Tests(Hooks):
         self._baselines = run.baselines
         self._threads = run.threads
         self._root = root
-        self._ran = ""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_make_collect_report(
@@ -81,10 +87,10 @@ class _Tests(Hooks):
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
         """Note that a test starts, and that the one before it is over: a hook for that would cost as much again."""
-        if self._ran:
-            self._proof.check(self._ran)
-        self._ran = nodeid
-        self._ledger.start_test(nodeid, lambda: (str(self._root / location[0]), (location[1] or 0) + 1))
+        ledger = self._ledger
+        if ledger.test:
+            self._proof.check(ledger.test)
+        ledger.start_test(nodeid, lambda: (str(self._root / location[0]), (location[1] or 0) + 1))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(
@@ -104,18 +110,6 @@ class _Tests(Hooks):
             _push(baseline, fixturedef, marks.get(place))
         self._threads.update(threading.enumerate())
         return result
-
-    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        """Let go of what a fixture wrote when it goes."""
-        for baseline in self._baselines.values():
-            baseline.pop(fixturedef)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
-        """Note that the last test is over."""
-        self._ledger.end_test()
-        if self._ran:
-            self._proof.check(self._ran)
 
 
 class _Phases(Hooks):

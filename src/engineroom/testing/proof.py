@@ -29,9 +29,11 @@ READINGS_FILE = "server-counters.jsonl"
 DEFAULT_FILE = "development.db"
 WATCHED_FILE = "development-databases.json"
 CHANGES_FILE = "development-changes.jsonl"
+OWN_FILES = frozenset({READINGS_FILE, WATCHED_FILE, CHANGES_FILE})
 SQLITE_URL = r"sqlite(?:\+\w+)?:///(?:file:)?(?P<path>[^?#]+)"
 COUNTER = slice(24, 28)  # https://www.sqlite.org/fileformat.html: the file change counter
 HEADER_BYTES = 100
+TEST_WORD = "test"  # each pattern of test_names holds it: [tool.engineroom] takes no other
 MOST_TESTS = 3
 LEAST_SECONDS = 0.01
 
@@ -94,10 +96,11 @@ class Proof:
     def share(self) -> None:
         """Let the workers of this run watch the same files."""
         if self._directory is not None:
-            for name in (CHANGES_FILE, READINGS_FILE, WATCHED_FILE):  # a run before this one in the same process
-                (self._directory / name).unlink(missing_ok=True)
+            # They are there only where a run before this one was in the same process.
+            for name in OWN_FILES.intersection(os.listdir(self._directory)):  # noqa: PTH208  # names are enough
+                (self._directory / name).unlink()
             if self._before:
-                (self._directory / WATCHED_FILE).write_text(json.dumps(list(self._before)))
+                (self._directory / WATCHED_FILE).write_bytes(json.dumps(list(self._before)).encode())
 
     def join(self) -> None:
         """Watch the files that the process which began the run watches."""
@@ -184,8 +187,7 @@ def find_development_databases(project: Project, environ: Mapping[str, str] = os
     paths = [str(project.root / DEFAULT_FILE)]
     for url in find_development_urls(project, environ):
         paths += _paths_of(url)
-    names = project.test_names
-    return [path for path in dict.fromkeys(paths) if not any(fnmatchcase(Path(path).name, name) for name in names)]
+    return [path for path in dict.fromkeys(paths) if not _is_test_name(os.path.basename(path), project.test_names)]  # noqa: PTH119  # texts
 
 
 def find_development_urls(project: Project, environ: Mapping[str, str] = os.environ) -> Iterator[str]:
@@ -196,9 +198,14 @@ def find_development_urls(project: Project, environ: Mapping[str, str] = os.envi
         environ: The process environment.
     """
     for values in _values_outside_test(project, environ):
-        for name, text in values.items():
+        for name in values:  # those of the process environment are decoded one by one, so only what is asked for
             if name.upper().endswith("DATABASE_URL") and not name.upper().startswith("TEST_"):
-                yield text
+                yield values[name]
+
+
+def _is_test_name(name: str, patterns: tuple[str, ...]) -> bool:
+    """Tell whether a name is a test database's; each pattern holds the word, so mostly none has to be compiled."""
+    return TEST_WORD in name.casefold() and any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _values_outside_test(project: Project, environ: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
@@ -240,7 +247,8 @@ def _paths_of(url: str) -> list[str]:
 
 
 def _status_of(path: str) -> Status:
-    return _stat(path), _stat(f"{path}-wal")
+    file = _stat(path)
+    return file, None if file is None else _stat(f"{path}-wal")
 
 
 def _is_there(seen: tuple[Status, bytes]) -> bool:
@@ -250,6 +258,8 @@ def _is_there(seen: tuple[Status, bytes]) -> bool:
 
 def _stat(path: str) -> Stat | None:
     try:
+        if not os.access(path, os.F_OK):  # to raise and catch an error takes ten times as long
+            return None
         status = os.stat(path)  # noqa: PTH116  # asked after each test
     except (OSError, ValueError):
         return None
