@@ -928,7 +928,10 @@ async def _find_in_a_loop() -> _callers.Caller:
 
 
 @pytest.mark.parametrize("module", ["sqlalchemy.pool.base", ["unhashable"], None], ids=str)
-def test_a_module_that_was_passed_by_is_not_looked_at_again(module: object, tmp_path: Path) -> None:
+def test_a_module_that_was_passed_by_is_not_looked_at_again(
+    module: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_callers, "_modules_passed_by", set())
     asked: dict[str, Any] = {"__name__": module, "find": _callers.find_caller}
     of_a_package = compile("found = find()", str(tmp_path / "site-packages" / "base.py"), "exec")
     for _ in range(2):
