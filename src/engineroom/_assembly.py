@@ -58,7 +58,7 @@ def assemble(kind: Kind, plan: Plan, bind: str, options: Mapping[str, Any]) -> t
         raise missing_driver(plan.url, error) from None
     inner: Engine = engine.sync_engine if kind.is_async else engine
     if kind.is_async and fitted.options.get("pool") is None:
-        pool_per_loop(inner)
+        pool_per_loop(inner, is_kept=_lifecycle.is_test_process())  # there each test may have a loop of its own
     if fitted.brings_connections:
         guard(inner)
         _ask_connections(inner)

@@ -73,4 +73,4 @@ def test_what_reads_statements_for_servers_is_not_loaded_for_sqlite() -> None:
         "with engine.connect() as connection: assert engineroom.verdict(connection).disposable\n"
         "assert 'engineroom._statements' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603
+    subprocess.run([sys.executable, "-c", code], check=True)

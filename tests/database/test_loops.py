@@ -30,7 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, StaticPool
 
 from engineroom import _loops, dispose_async_engines, get_async_engine
-from engineroom._loops import LoopPool
+from engineroom._loops import LoopPool, pool_of_loop
 from engineroom._loops.let_go import let_go
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def pool_of(engine: AsyncEngine) -> LoopPool:
 def test_one_loop_after_the_other(engine: AsyncEngine, database: Database) -> None:
     assert [asyncio.run(use(engine)) for _ in range(4)] == [1] * 4
     database.expect_connections(0)
-    assert not _loops._in_use
+    assert not pool_of_loop._in_use
 
 
 def test_a_loop_for_each_test_as_pytest_asyncio_has_it(engine: AsyncEngine, database: Database) -> None:
@@ -283,7 +283,7 @@ def test_any_engine_frees_the_connections_of_a_closed_loop(engine: AsyncEngine, 
         if database.family != "sqlite":
             database.expect_connections(0)
     pool_of(other).abandon_closed()
-    assert not _loops._in_use
+    assert not pool_of_loop._in_use
 
 
 def test_a_connection_that_was_forgotten_ends_with_its_loop(engine: AsyncEngine, database: Database) -> None:
@@ -388,13 +388,13 @@ def test_a_loop_that_goes_on_after_its_generators_were_shut_down(shop: AsyncEngi
         loop.run_until_complete(loop.shutdown_asyncgens())
         assert loop.run_until_complete(use(shop)) == 1  # asyncio would warn of a generator that begins now
     pool_of(shop).abandon_closed()
-    assert not _loops._in_use
+    assert not pool_of_loop._in_use
 
 
 def test_two_hundred_loops_leave_nothing_behind(shop: AsyncEngine) -> None:
     def measure() -> tuple[int, int, int]:
         gc.collect()
-        return threading.active_count(), len(list(Path("/proc/self/fd").iterdir())), len(_loops._in_use)
+        return threading.active_count(), len(list(Path("/proc/self/fd").iterdir())), len(pool_of_loop._in_use)
 
     for _ in range(20):
         asyncio.run(use(shop))
@@ -433,7 +433,7 @@ def test_dispose_closes_the_idle_connections(engine: AsyncEngine, database: Data
         await engine.dispose()
         await engine.dispose()
         await asyncio.to_thread(database.expect_connections, 0)
-        assert not _loops._in_use
+        assert not pool_of_loop._in_use
         assert await use(engine) == 1
         await dispose_async_engines()
         await asyncio.to_thread(database.expect_connections, 0)
@@ -452,7 +452,7 @@ def test_dispose_leaves_a_connection_in_use_alone_until_it_comes_back(engine: As
             assert await use(engine) == 1
         await engine.dispose()
         await asyncio.to_thread(database.expect_connections, 0)
-        assert not _loops._in_use
+        assert not pool_of_loop._in_use
 
     asyncio.run(main())
 
@@ -498,7 +498,7 @@ def test_dispose_while_a_loop_rests_closes_its_connections_when_it_goes_on(
         asyncio.run(engine.dispose())
         runner.run(asyncio.sleep(0))  # it ends while they are being closed
     database.expect_connections(0)
-    assert not _loops._in_use
+    assert not pool_of_loop._in_use
 
 
 def test_dispose_after_a_loop_was_closed_without_notice(engine: AsyncEngine, database: Database) -> None:
@@ -506,7 +506,7 @@ def test_dispose_after_a_loop_was_closed_without_notice(engine: AsyncEngine, dat
         loop.run_until_complete(use(engine))
     engine.sync_engine.dispose()
     database.expect_connections(0)
-    assert not _loops._in_use
+    assert not pool_of_loop._in_use
 
 
 def test_dispose_without_a_greenlet_closes_the_connections_soon(engine: AsyncEngine, database: Database) -> None:
@@ -530,7 +530,7 @@ def test_dispose_without_closing_leaves_the_connections_to_their_loop(engine: As
 
     asyncio.run(main())
     database.expect_connections(0)
-    assert not _loops._in_use
+    assert not pool_of_loop._in_use
 
 
 def test_who_waits_for_a_connection_gets_one_when_the_engine_is_disposed_of(shop: AsyncEngine) -> None:
@@ -545,7 +545,7 @@ def test_who_waits_for_a_connection_gets_one_when_the_engine_is_disposed_of(shop
         assert await asyncio.wait_for(waiting, 4) == 1
 
     asyncio.run(main())
-    assert not _loops._in_use
+    assert not pool_of_loop._in_use
     assert asyncio.run(use(shop)) == 1
 
 
@@ -723,7 +723,7 @@ def test_a_listener_that_fails_fails_every_time_and_locks_nobody_out(shop: Async
             asyncio.run(use(shop))
     event.remove(shop.sync_engine, "connect", fail)
     assert asyncio.run(use(shop)) == 1
-    assert not _loops._in_use
+    assert not pool_of_loop._in_use
 
 
 def test_a_server_that_does_not_answer_locks_nobody_out() -> None:

@@ -9,45 +9,45 @@ at exit. This module must not know what a database is.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 from sqlalchemy import event
 from sqlalchemy.pool import NullPool, Pool, PoolProxiedConnection
-from sqlalchemy.util import await_only, greenlet_spawn
+from sqlalchemy.util import await_only
 from sqlalchemy.util.concurrency import in_greenlet
 
-from engineroom._forks import keep_for_ever, take_connection
-from engineroom._interpreter import call_in_child
-from engineroom._loops.let_go import let_go, stop_once, worker_of
+from engineroom._loops.let_go import stop_once
+from engineroom._loops.moving import MovingLoop
+from engineroom._loops.pool_of_loop import PoolOfLoop, abandon_closed_loops, running_loop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from sqlalchemy import Engine
-    from sqlalchemy.pool import ConnectionPoolEntry
 
 __all__ = ["LoopPool", "pool_per_loop"]
 
 MOST_SECONDS_OF_A_TURN = 10.0
-LOOP_ENDED = "it ended with its event loop, which was shut down or closed"
 SECONDS_BETWEEN_LOOKS = 0.005
-MOST_SECONDS_FOR_RETURNS = 5.0
+MOVABLE_DRIVERS = frozenset({"asyncpg"})
 
 
-def pool_per_loop(engine: Engine) -> None:
+def pool_per_loop(engine: Engine, *, is_kept: bool = False) -> None:
     """Give an engine of an asynchronous driver a pool for each event loop.
 
     Must be called before the engine's first connection. A ``NullPool`` stays: it keeps no connection from one loop to
     another anyway.
+
+    Args:
+        engine: The engine.
+        is_kept: Whether idle connections wait for the next loop when theirs is over, where the driver's can.
     """
     if not isinstance(engine.pool, (NullPool, LoopPool)):
-        engine.pool = LoopPool(engine.pool)
+        is_kept = is_kept and engine.dialect.driver in MOVABLE_DRIVERS
+        engine.pool = LoopPool(engine.pool, is_kept=is_kept)
+        if is_kept:
+            event.listen(engine, "do_connect", _let_move)
     _let_loops_connect_first(engine)
     event.listen(engine, "engine_disposed", _let_loops_connect_first)  # it has a new pool then
     event.listen(engine, "connect", lambda connection, _: stop_once(connection.driver_connection))
@@ -60,9 +60,10 @@ class LoopPool(Pool):
 
     Args:
         template: The pool that SQLAlchemy configured; it opens no connection itself, its copies do.
+        is_kept: Whether idle connections wait for the next loop when theirs is over.
     """
 
-    def __init__(self, template: Pool) -> None:
+    def __init__(self, template: Pool, *, is_kept: bool = False) -> None:
         """Share the template's configuration and listeners."""
         super().__init__(
             template._creator,  # noqa: SLF001
@@ -74,8 +75,10 @@ class LoopPool(Pool):
         # own first-connect listener initialises the dialect once, not once a loop.
         self.__dict__["dispatch"] = template.dispatch
         self._template = template
+        self._is_kept = is_kept
         self._mutex = threading.Lock()
-        self._pools: dict[asyncio.AbstractEventLoop, _PoolOfLoop] = {}
+        self._pools: dict[asyncio.AbstractEventLoop, PoolOfLoop] = {}
+        self._waiting: list[PoolOfLoop] = []
 
     def __getattr__(self, name: str) -> Any:
         """Return what only the template's class has, such as its ``timeout()``."""
@@ -85,11 +88,12 @@ class LoopPool(Pool):
 
     def connect(self) -> PoolProxiedConnection:
         """Take a connection from the pool of the running loop."""
-        loop = _get_running_loop()
+        loop = running_loop()
         if loop is None:
             return self._template.connect()  # the driver says what is missing, as with a pool of SQLAlchemy's
-        known = self._pools.get(loop)
-        return (known or self._open_pool(loop)).pool.connect()
+        pool_of_loop = self._pools.get(loop) or self._open_pool(loop)
+        pool_of_loop.await_arrival()
+        return pool_of_loop.pool.connect()
 
     def dispose(self) -> None:
         """Close the idle connections of every loop, each in the loop that it belongs to.
@@ -97,18 +101,21 @@ class LoopPool(Pool):
         Those in use are closed when they come back, as when SQLAlchemy disposes of a pool.
         """
         with self._mutex:
-            pools = list(self._pools.values())
+            pools, waiting = list(self._pools.values()), list(self._waiting)
             self._pools.clear()
+            self._waiting.clear()
+        for pool_of_loop in waiting:
+            pool_of_loop.throw_away()
         for pool_of_loop in pools:
             pool_of_loop.retire()
 
     def recreate(self) -> LoopPool:
         """Return a new pool of the same configuration."""
-        return LoopPool(self._template.recreate())
+        return LoopPool(self._template.recreate(), is_kept=self._is_kept)
 
     def abandon_closed(self) -> None:
         """Let go of the connections of loops that were closed without notice, of every engine."""
-        _abandon_closed_loops()
+        abandon_closed_loops()
 
     def status(self) -> str:
         """Tell the state of each loop's pool."""
@@ -139,142 +146,38 @@ class LoopPool(Pool):
             pools = [known.pool for loop, known in self._pools.items() if not loop.is_closed()]
         return pools or [self._template]
 
-    def _open_pool(self, loop: asyncio.AbstractEventLoop) -> _PoolOfLoop:
-        _abandon_closed_loops()
-        pool = self._template.recreate()
-        pool.__dict__["dispatch"] = self.dispatch
+    def _open_pool(self, loop: asyncio.AbstractEventLoop) -> PoolOfLoop:
+        abandon_closed_loops()
         with self._mutex:
             for closed in [known for known in self._pools if known.is_closed()]:
                 del self._pools[closed]
-            return self._pools.setdefault(loop, _PoolOfLoop(pool, loop, self._pools))
+            if loop in self._pools:
+                return self._pools[loop]  # another task of this loop was faster
+            waiting = self._waiting.pop() if self._waiting and in_greenlet() else None
+            pool_of_loop = self._pools[loop] = waiting or self._make_pool(loop)
+        if waiting is not None:
+            waiting.move_to(loop)
+        return pool_of_loop
+
+    def _make_pool(self, loop: asyncio.AbstractEventLoop) -> PoolOfLoop:
+        pool = self._template.recreate()
+        pool.__dict__["dispatch"] = self.dispatch
+        return PoolOfLoop(pool, loop, self._leave, is_kept=self._is_kept)
+
+    def _leave(self, pool_of_loop: PoolOfLoop) -> None:
+        """Take leave of a loop that is over."""
+        with self._mutex:
+            if self._pools.get(pool_of_loop.loop) is pool_of_loop:
+                del self._pools[pool_of_loop.loop]
+            if pool_of_loop.is_waiting:
+                self._waiting.append(pool_of_loop)
 
 
-class _PoolOfLoop:
-    """The pool of one event loop, and the connections that it opened."""
-
-    def __init__(
-        self, pool: Pool, loop: asyncio.AbstractEventLoop, siblings: dict[asyncio.AbstractEventLoop, _PoolOfLoop]
-    ) -> None:
-        self.pool = pool
-        self.loop = loop
-        self._siblings = siblings
-        self._records: WeakSet[ConnectionPoolEntry] = WeakSet()
-        self._workers: WeakSet[threading.Thread] = WeakSet()
-        self._closer: AsyncGenerator[None, None] | None = None
-        self._is_ending = bool(getattr(loop, "_asyncgens_shutdown_called", False))  # asyncio warns of a late generator
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._create = pool._invoke_creator  # noqa: SLF001  # the one place that each connection of a pool comes from
-        pool._invoke_creator = self._create_and_remember  # noqa: SLF001
-
-    def retire(self) -> None:
-        """Close the idle connections, in their loop, and each of the others when it comes back."""
-        give_back = self.pool._do_return_conn  # noqa: SLF001
-
-        def close_and_give_back(record: ConnectionPoolEntry) -> None:
-            record.close()
-            give_back(record)  # somebody may be waiting for it, and opens it anew
-            self._finish_if_empty()
-
-        self.pool._do_return_conn = close_and_give_back  # type: ignore[method-assign]  # noqa: SLF001
-        if self.loop is _get_running_loop() and in_greenlet():
-            self._close_idle()
-        else:
-            self._close_idle_soon()
-
-    def abandon(self) -> None:
-        """Let go of all connections without their loop, which is closed."""
-        for record in list(self._records):
-            driver_connection = record.driver_connection
-            take_connection(record, LOOP_ENDED)
-            if driver_connection is not None:
-                let_go(driver_connection)
-
-    def _create_and_remember(self, rec: ConnectionPoolEntry) -> Any:
-        """Open a connection; from the first one on, the loop is asked to close them when it shuts down."""
-        connection = self._create(rec)
-        self._records.add(rec)
-        worker = worker_of(connection.driver_connection)
-        if worker is not None:
-            self._workers.add(worker)
-        _in_use.add(self)
-        if self._closer is None and not self._is_ending:
-            self._closer = self._close_with_loop()
-            # Advancing the generator registers it with the running loop, which finalises it when it shuts down.
-            with contextlib.suppress(StopIteration):
-                self._closer.__anext__().send(None)
-        return connection
-
-    async def _close_with_loop(self) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            if self._closer is not None:
-                self._is_ending = True
-                await asyncio.gather(*self._tasks, return_exceptions=True)
-                await self._wait_for_returns()
-                self._siblings.pop(self.loop, None)
-                await greenlet_spawn(self._close_all)
-                await self._wait_for_workers()
-                _in_use.discard(self)
-
-    async def _wait_for_returns(self) -> None:
-        """Let other generators, which the loop closes at the same time, give back the connections that they use."""
-        deadline = time.monotonic() + MOST_SECONDS_FOR_RETURNS
-        task = asyncio.current_task()
-        _closing.update({task} if task else ())
-        while any(record.in_use for record in self._open_records()) and time.monotonic() < deadline:
-            if not any(_closes_a_generator(each) for each in asyncio.all_tasks() - set(_closing)):
-                break
-            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-
-    async def _wait_for_workers(self) -> None:
-        """Let the threads of a driver make their last report, which cannot be made to a closed loop."""
-        deadline = time.monotonic() + MOST_SECONDS_FOR_RETURNS
-        for worker in list(self._workers):
-            while worker.is_alive() and time.monotonic() < deadline:  # noqa: ASYNC110  # a thread sets no event at its end
-                await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-
-    def _close_all(self) -> None:
-        """Close all connections, those included that somebody forgot to give back."""
-        self.pool.dispose()
-        for record in self._open_records():
-            if not hasattr(record, "finalize_callback"):
-                record.finalize_callback = deque()  # type: ignore[attr-defined]  # as in 2.0 if a listener failed
-            record.invalidate()
-            take_connection(record, LOOP_ENDED)
-
-    def _close_idle(self) -> None:
-        self.pool.dispose()
-        self._finish_if_empty()
-
-    def _close_idle_soon(self) -> None:
-        """Have the loop close the idle connections when it runs next; if it is closed, let go of all."""
-
-        def start() -> None:
-            task = _TaskToTheEnd(_spawn(self._close_idle), loop=self.loop)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-        try:
-            self.loop.call_soon_threadsafe(start)
-        except RuntimeError:
-            _abandon_closed_loops()
-
-    def _finish_if_empty(self) -> None:
-        """Take leave of the loop when no connection is open any more."""
-        if self._closer is None or self._is_ending or self._open_records():
-            return
-        closer, self._closer = self._closer, None
-        _in_use.discard(self)
-        with contextlib.suppress(StopIteration):
-            closer.aclose().send(None)
-
-    def _open_records(self) -> list[ConnectionPoolEntry]:
-        return [record for record in list(self._records) if record.dbapi_connection is not None]
-
-
-_in_use: set[_PoolOfLoop] = set()  # those with connections; single operations on a set are atomic
-_closing: WeakSet[asyncio.Task[Any]] = WeakSet()  # the tasks in which loops that shut down close our connections
+def _let_move(_: object, __: object, ___: object, arguments: dict[str, Any]) -> None:
+    """Have a driver connect by a loop that stands for whichever loop the connection is in."""
+    # SQLAlchemy 2.0 hands in the same arguments each time.
+    if "async_creator_fn" not in arguments and isinstance(arguments.get("loop"), MovingLoop | None):
+        arguments["loop"] = MovingLoop()
 
 
 class _FirstConnectionLock:
@@ -304,47 +207,3 @@ def _let_loops_connect_first(engine: Engine) -> None:
     dispatch = engine.pool.dispatch
     for name in ("connect", "first_connect"):
         getattr(dispatch, name).for_modify(dispatch)._exec_once_mutex = _FirstConnectionLock()  # noqa: SLF001
-
-
-def _closes_a_generator(task: asyncio.Task[Any]) -> bool:
-    """Tell whether a task is one of those that ``loop.shutdown_asyncgens()`` gathers; it does not name them."""
-    return type(task.get_coro()).__name__ == "async_generator_athrow"
-
-
-class _TaskToTheEnd(asyncio.Task[None]):
-    """A task that a loop cannot cancel when it shuts down, but waits for: half a close is none."""
-
-    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002  # the signature is asyncio's
-        """Go on."""
-        return False
-
-
-async def _spawn(function: Any) -> None:
-    await greenlet_spawn(function)
-
-
-def _get_running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
-@atexit.register
-def _abandon_closed_loops() -> None:
-    """Let go of the connections of loops that were closed without notice."""
-    for pool_of_loop in tuple(_in_use):
-        if pool_of_loop.loop.is_closed():
-            try:
-                _in_use.remove(pool_of_loop)
-            except KeyError:
-                continue  # another thread does it
-            pool_of_loop.abandon()
-
-
-def _after_fork_in_child() -> None:
-    keep_for_ever(list(_in_use))
-    _in_use.clear()
-
-
-call_in_child(_after_fork_in_child)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import threading
 
-__all__ = ["let_go", "stop_once", "worker_of"]
+__all__ = ["close_socket", "end", "is_cancelling", "let_go", "stop_once", "worker_of"]
 
 
 def let_go(driver_connection: Any) -> None:
@@ -31,7 +31,7 @@ def let_go(driver_connection: Any) -> None:
             driver_connection._writer = None  # noqa: SLF001  # aiomysql: how it knows that it is closed
         with contextlib.suppress(RuntimeError, AttributeError):
             driver_connection.terminate()  # asyncpg marks itself as closed before it asks the loop
-        _close_socket(transport)
+        close_socket(getattr(transport, "transport", transport))
 
 
 def stop_once(driver_connection: Any) -> None:
@@ -55,6 +55,18 @@ def stop_once(driver_connection: Any) -> None:
         return stop()
 
     driver_connection.stop = stop_if_running
+
+
+def end(driver_connection: Any) -> None:
+    """Say farewell to the server, and wait for nothing: for asyncpg, in a loop or in none."""
+    with contextlib.suppress(RuntimeError):  # its last loop is closed, and somebody asked to be told there
+        driver_connection.terminate()
+
+
+def is_cancelling(driver_connection: Any) -> bool:
+    """Tell whether asyncpg has been told to cancel a statement which the server has not ended yet."""
+    ask = getattr(getattr(driver_connection, "_protocol", None), "_is_cancelling", None)
+    return ask is not None and bool(ask())
 
 
 def worker_of(driver_connection: Any) -> threading.Thread | None:
@@ -95,7 +107,8 @@ class _NobodyWaits:
         """Report to nobody."""
 
 
-def _close_socket(transport: Any) -> None:
+def close_socket(transport: Any) -> None:
+    """Close the socket of a transport whose loop is closed."""
     sock = getattr(transport, "_sock", None)
     if sock is not None:  # a transport of asyncio; it warns when it is collected with a socket
         sock.close()
