@@ -46,22 +46,31 @@ UNKNOWN = Caller("", 0)
 
 def find_caller() -> Caller:
     """Return the innermost line of the user's code that this thread is running."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # inspect.stack() reads the sources of every frame
+    frame = _beyond_libraries(sys._getframe(1))  # noqa: SLF001  # inspect.stack() reads the sources of every frame
     while frame is not None:
         if (caller := _caller_in(frame)) is not None:
             return caller
-        frame = frame.f_back
+        frame = _beyond_libraries(frame.f_back)
     return next((caller for frame in _frames_of_greenlets() if (caller := _caller_in(frame)) is not None), UNKNOWN)
+
+
+def _beyond_libraries(frame: FrameType | None) -> FrameType | None:
+    """Return the first frame, from one on, that is not of a module that was passed by before."""
+    passed_by = _modules_passed_by
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        if not (isinstance(module, str) and module in passed_by):
+            break
+        frame = frame.f_back
+    return frame
 
 
 def _caller_in(frame: FrameType) -> Caller | None:
     """Return the line that a frame is at, if it is the user's."""
-    module = frame.f_globals.get("__name__")
-    if isinstance(module, str) and module in _modules_passed_by:
-        return None
     file = _user_file(frame.f_code.co_filename)  # Python calls each audit hook for f_code
     if file:
         return Caller(file, frame.f_lineno)
+    module = frame.f_globals.get("__name__")
     if isinstance(module, str) and module.startswith(PASSED_BY):
         _modules_passed_by.add(module)
     return None
