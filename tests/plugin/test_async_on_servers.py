@@ -9,6 +9,7 @@ from tests.plugin.server_shop import make_shop
 from tests.plugin.test_isolation_of_async import CONFIGURATION, CONFTEST, SHOP, TESTS
 
 if TYPE_CHECKING:
+    from sqlalchemy import URL
     from tests.plugin.conftest import SmallProject
 
 SHOP_ON_A_SERVER = SHOP.replace('"sqlite:///shop.db"', "")
@@ -92,3 +93,42 @@ def test_asynchronous_tests_start_from_the_baseline(
     assert outcome.counts["passed"] == 6 * len(tests) + 5, outcome.out + outcome.err
     assert outcome.failed == (GUILTY if is_going_on else set()), outcome.out
     assert outcome.out.count(", taken at ") == len(outcome.failed), outcome.out
+
+
+MOVING = """
+    import pytest
+    from shop import AsyncSession, User
+    from sqlalchemy import func, select, text
+
+    PIDS = []
+
+    @pytest.mark.asyncio
+    @pytest.mark.parametrize("number", range(9))
+    async def test_a_loop_of_its_own(number):
+        async with AsyncSession() as session:
+            PIDS.append(await session.scalar(text("SELECT pg_backend_pid()")))
+            assert await session.scalar(select(func.count()).select_from(User)) == 1
+            names = list(await session.scalars(select(User.name)))
+            session.add(User(name=f"user {number}"))
+            await session.commit()
+            assert list(await session.scalars(select(User.name).order_by(User.id))) == [*names, f"user {number}"]
+            await session.execute(text("CREATE TEMP TABLE basket (id integer)"))
+            await session.commit()
+        if number in (3, 5):  # what the connection has prepared is of another table afterwards
+            async with AsyncSession() as session:
+                await session.execute(text("ALTER TABLE users ALTER COLUMN name TYPE text, ADD COLUMN more integer"))
+                await session.commit()
+
+    def test_how_many_connections_there_were():
+        assert [PIDS.count(pid) for pid in dict.fromkeys(PIDS)] == [4, 2, 3]
+"""
+
+
+def test_connections_of_asyncpg_move_from_test_to_test(lone_project: SmallProject, postgresql_url: URL) -> None:
+    with make_shop(lone_project, postgresql_url, "postgresql+asyncpg") as shop:
+        shop.project.write_text(
+            "pyproject.toml", CONFIGURATION.format(addopts="", ini=INI.format("strict", "function"))
+        )
+        shop.project.write(shop=SHOP_ON_A_SERVER, conftest=CONFTEST, test_moving=MOVING)
+        outcome = shop.project.pytest("-p", "no:randomly")
+    assert outcome.counts == {"passed": 10}, outcome.out
