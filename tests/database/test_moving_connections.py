@@ -1,4 +1,4 @@
-"""In a test run an idle connection of asyncpg moves on to the next event loop, and is the same in it."""
+"""In a test run an idle connection to PostgreSQL moves on to the next event loop, and is the same in it."""
 
 from __future__ import annotations
 
@@ -44,9 +44,12 @@ SHOP = MetaData()
 BIKES = Table("bikes", SHOP, Column("id", Integer, primary_key=True), Column("name", String), Column("parts", JSON))
 
 
-@pytest.fixture
-def url(server_database: Callable[[str], URL]) -> URL:
-    return server_database("postgresql").set(drivername="postgresql+asyncpg")
+@pytest.fixture(params=["asyncpg", "psycopg"])
+def url(server_database: Callable[[str], URL], request: pytest.FixtureRequest) -> URL:
+    return server_database("postgresql").set(drivername=f"postgresql+{request.param}")
+
+
+asyncpg_only = pytest.mark.parametrize("url", ["asyncpg"], indirect=True)
 
 
 @pytest.fixture
@@ -147,15 +150,7 @@ def test_each_way_to_use_it_goes_on_in_the_next_loop(engine: AsyncEngine) -> Non
             with pytest.raises(DBAPIError, match="division by zero"):
                 await connection.execute(text("SELECT 1/0"))
             await nested.rollback()
-            driver: Any = (await connection.get_raw_connection()).driver_connection
-            copied: list[bytes] = []
-
-            async def take(data: bytes) -> None:
-                copied.append(data)
-
-            await driver.copy_from_query("SELECT 42", output=take)
-            with pytest.raises(TimeoutError):
-                await driver.execute("SELECT pg_sleep(10)", timeout=0.01)
+            copied = await copy_out((await connection.get_raw_connection()).driver_connection)
         return [parts, len(rows), copied]
 
     async def make() -> None:
@@ -168,6 +163,22 @@ def test_each_way_to_use_it_goes_on_in_the_next_loop(engine: AsyncEngine) -> Non
         assert asyncio.run(use(number), debug=True) == [wheels, number, [b"42\n"]]
 
 
+async def copy_out(driver: Any) -> list[bytes]:
+    """Have the server send a row by COPY."""
+    copied: list[bytes] = []
+    if hasattr(driver, "pgconn"):
+        async with driver.cursor() as cursor, cursor.copy("COPY (SELECT 42) TO STDOUT") as copy:
+            return [bytes(data) async for data in copy]
+
+    async def take(data: bytes) -> None:
+        copied.append(data)
+
+    await driver.copy_from_query("SELECT 42", output=take)
+    with pytest.raises(TimeoutError):
+        await driver.execute("SELECT pg_sleep(10)", timeout=0.01)
+    return copied
+
+
 def test_connect_listeners_are_called_once_for_a_connection(engine: AsyncEngine) -> None:
     calls: list[str] = []
     event.listen(engine.sync_engine, "connect", lambda *_: calls.append("connect"))
@@ -175,6 +186,19 @@ def test_connect_listeners_are_called_once_for_a_connection(engine: AsyncEngine)
     for _ in range(3):
         asyncio.run(ask_pid(engine))
     assert calls == ["connect", *["checkout"] * 3]
+
+
+async def listen(driver: Any, heard: list[object]) -> None:
+    """Listen on a channel, and ring it, over a connection of the driver."""
+    if hasattr(driver, "pgconn"):
+        driver.add_notify_handler(heard.append)
+        await driver.execute("LISTEN bells")
+        await driver.commit()
+    else:
+        await driver.add_listener("bells", lambda *arguments: heard.append(arguments))
+    await driver.execute("NOTIFY bells")
+    if hasattr(driver, "pgconn"):
+        await driver.commit()
 
 
 def test_what_belonged_to_the_loop_is_forgotten(engine: AsyncEngine) -> None:
@@ -187,8 +211,7 @@ def test_what_belonged_to_the_loop_is_forgotten(engine: AsyncEngine) -> None:
             await driver.execute("CREATE TEMP TABLE basket (bike integer)")
             await driver.execute("DECLARE held CURSOR WITH HOLD FOR SELECT 1")
             await driver.execute("SELECT pg_advisory_lock(42)")
-            await driver.add_listener("bells", lambda *arguments: heard.append(arguments))
-            await driver.execute("NOTIFY bells")
+            await listen(driver, heard)
             await asyncio.sleep(0.02)
             assert (await connection.execute(text("SHOW work_mem"))).scalar() == "7MB"
 
@@ -202,6 +225,17 @@ def test_what_belonged_to_the_loop_is_forgotten(engine: AsyncEngine) -> None:
         assert ask("SELECT pg_try_advisory_lock(42)")
     asyncio.run(ask_pid(engine))
     assert len(heard) == 3
+
+
+def test_a_connection_that_several_tasks_wait_for(engine: AsyncEngine) -> None:
+    async def main() -> None:
+        async with engine.connect() as connection:
+            slow = connection.execute(text("SELECT pg_sleep(0.02)"))
+            await asyncio.gather(slow, *(connection.execute(text("SELECT 1")) for _ in range(3)))
+
+    for _ in range(3):
+        asyncio.run(main())
+    assert count_connections(engine) == 1
 
 
 def test_a_unix_socket(engine: AsyncEngine) -> None:
@@ -316,6 +350,7 @@ def test_while_one_is_in_use_all_end_with_the_loop(engine: AsyncEngine, run: Any
     asyncio.run(session.close())
 
 
+@asyncpg_only
 def test_one_that_had_to_wait_for_the_network_stays_in_its_loop(engine: AsyncEngine) -> None:
     async def send_much() -> tuple[int, bool]:
         async with engine.connect() as connection:
@@ -349,6 +384,7 @@ def test_the_end_of_a_loop_waits_for_no_statement_that_was_cancelled(url: URL, *
     pool_of(engine).dispose()
 
 
+@asyncpg_only
 def test_one_whose_statement_was_cancelled_moves_once_that_is_over(engine: AsyncEngine) -> None:
     async def cancel() -> int:
         async with engine.connect() as connection:
@@ -360,6 +396,7 @@ def test_one_whose_statement_was_cancelled_moves_once_that_is_over(engine: Async
     assert len({asyncio.run(cancel()) for _ in range(3)}) == 1
 
 
+@asyncpg_only
 def test_an_open_transaction_of_the_driver_stays_in_its_loop(engine: AsyncEngine) -> None:
     async def begin() -> int:
         async with engine.connect() as connection:
@@ -372,6 +409,7 @@ def test_an_open_transaction_of_the_driver_stays_in_its_loop(engine: AsyncEngine
     assert count_connections(engine) == 1
 
 
+@asyncpg_only
 def test_a_connection_of_the_applications_own_creator_stays_in_its_loop(url: URL) -> None:
     plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
     engine = make_engine(url, async_creator=lambda **_: asyncpg.connect(plain))
@@ -561,6 +599,7 @@ def certificate(tmp_path: Path) -> ssl.SSLContext:
     return context
 
 
+@asyncpg_only
 def test_an_encrypted_connection_stays_in_its_loop(encrypted: AsyncEngine) -> None:
     async def main() -> int:
         async with encrypted.connect() as connection:
@@ -572,6 +611,14 @@ def test_an_encrypted_connection_stays_in_its_loop(encrypted: AsyncEngine) -> No
     assert count_connections(encrypted) == 0
 
 
+@pytest.mark.parametrize("url", ["psycopg"], indirect=True)
+def test_an_encrypted_connection_of_psycopg_moves(encrypted: AsyncEngine) -> None:
+    secret = make_engine(encrypted.url.update_query_dict({"sslmode": "require"}))
+    assert asyncio.run(ask_pid(secret)) == asyncio.run(ask_pid(secret))
+    pool_of(secret).dispose()
+
+
+@asyncpg_only
 def test_encryption_that_the_server_demands(encrypted: AsyncEngine) -> None:
     secret = make_engine(encrypted.url.update_query_dict({"ssl": "require"}))
     assert asyncio.run(ask_pid(secret)) != asyncio.run(ask_pid(secret))

@@ -19,8 +19,8 @@ from sqlalchemy.pool import NullPool, Pool, PoolProxiedConnection
 from sqlalchemy.util import await_only
 from sqlalchemy.util.concurrency import in_greenlet
 
+from engineroom._loops import moving
 from engineroom._loops.let_go import stop_once
-from engineroom._loops.moving import MovingLoop
 from engineroom._loops.pool_of_loop import PoolOfLoop, abandon_closed_loops, running_loop
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ __all__ = ["LoopPool", "pool_per_loop"]
 
 MOST_SECONDS_OF_A_TURN = 10.0
 SECONDS_BETWEEN_LOOKS = 0.005
-MOVABLE_DRIVERS = frozenset({"asyncpg"})
 
 
 def pool_per_loop(engine: Engine, *, is_kept: bool = False) -> None:
@@ -44,10 +43,11 @@ def pool_per_loop(engine: Engine, *, is_kept: bool = False) -> None:
         is_kept: Whether idle connections wait for the next loop when theirs is over, where the driver's can.
     """
     if not isinstance(engine.pool, (NullPool, LoopPool)):
-        is_kept = is_kept and engine.dialect.driver in MOVABLE_DRIVERS
+        driver = engine.dialect.driver
+        is_kept = is_kept and driver in moving.DRIVERS
         engine.pool = LoopPool(engine.pool, is_kept=is_kept)
         if is_kept:
-            event.listen(engine, "do_connect", _let_move)
+            event.listen(engine, "do_connect", lambda *connect: moving.let_move(driver, connect[-1]))
     _let_loops_connect_first(engine)
     event.listen(engine, "engine_disposed", _let_loops_connect_first)  # it has a new pool then
     event.listen(engine, "connect", lambda connection, _: stop_once(connection.driver_connection))
@@ -171,13 +171,6 @@ class LoopPool(Pool):
                 del self._pools[pool_of_loop.loop]
             if pool_of_loop.is_waiting:
                 self._waiting.append(pool_of_loop)
-
-
-def _let_move(_: object, __: object, ___: object, arguments: dict[str, Any]) -> None:
-    """Have a driver connect by a loop that stands for whichever loop the connection is in."""
-    # SQLAlchemy 2.0 hands in the same arguments each time.
-    if "async_creator_fn" not in arguments and isinstance(arguments.get("loop"), MovingLoop | None):
-        arguments["loop"] = MovingLoop()
 
 
 class _FirstConnectionLock:

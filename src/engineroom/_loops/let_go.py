@@ -22,7 +22,7 @@ def let_go(driver_connection: Any) -> None:
     if hasattr(driver_connection, "_tx"):  # aiosqlite
         _stop_worker(driver_connection)
     elif hasattr(driver_connection, "pgconn"):  # psycopg
-        driver_connection.pgconn.finish()
+        end(driver_connection)
     else:
         # The writer is held until its transport is closing: it warns when it is collected before.
         writer = getattr(driver_connection, "_writer", None)
@@ -58,7 +58,10 @@ def stop_once(driver_connection: Any) -> None:
 
 
 def end(driver_connection: Any) -> None:
-    """Say farewell to the server, and wait for nothing: for asyncpg, in a loop or in none."""
+    """Say farewell to the server, and wait for nothing: for asyncpg and psycopg, in a loop or in none."""
+    if hasattr(driver_connection, "pgconn"):
+        driver_connection.pgconn.finish()
+        return
     with contextlib.suppress(RuntimeError):  # its last loop is closed, and somebody asked to be told there
         driver_connection.terminate()
 

@@ -84,7 +84,7 @@ class PoolOfLoop:
         there: set[ConnectionPoolEntry] = set()
         try:
             for record in records:
-                if await_only(moving.put_in(record.driver_connection)):
+                if await_only(moving.put_in(record.dbapi_connection)):
                     there.add(record)
         finally:
             for record in records:
