@@ -277,8 +277,19 @@ def _leave() -> None:
         return
     for keeper in run.keepers.values():
         keeper.close()
-    shutil.rmtree(run.directory, ignore_errors=True)
+    _remove(run.directory)
     os.close(run.lock)
+
+
+def _remove(directory: Path) -> None:
+    """Remove the run's directory, which mostly holds a few files: for them ``rmtree`` takes five times as long."""
+    try:
+        # The lock goes last: without it the directory is no run's, and the fence would protect the databases in it.
+        for name in sorted(os.listdir(directory), key=LOCK_NAME.__eq__):  # noqa: PTH208  # names are enough
+            os.unlink(f"{directory}/{name}")  # noqa: PTH108  # as above
+        directory.rmdir()
+    except OSError:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _keep(run: _Run) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "ROLE_VARIABLE",
     "RUN_VARIABLE",
     "RunFiles",
     "add_run_directory",
@@ -34,6 +35,10 @@ __all__ = [
 
 RUN_VARIABLE = "ENGINEROOM_RUN"
 """The variable that hands the run's directory to child processes."""
+
+ROLE_VARIABLE = "ENGINEROOM_ROLE"
+"""The mark of a test run in the environment. It also tells an xdist worker, which joins the run of its controller, from
+a pytest that a test starts."""
 
 DIRECTORY_PREFIX = "engineroom-"
 LOCK_NAME = "lock"

@@ -15,7 +15,7 @@ from engineroom import _lifecycle, _memory
 from engineroom.errors import FenceError
 from engineroom.testing import _children, fence
 from engineroom.testing._database_files import Terms
-from engineroom.testing.ledger import FILE_NAME, Ledger, active_ledger, close_ledger, open_ledger
+from engineroom.testing.ledger import FILE_NAME, Ledger, active_ledger, close_child_ledger, close_ledger, open_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ def test_a_child_judges_on_the_terms_of_the_project(
     directory: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FLASK_ENV", raising=False)
-    _children.tell_children(directory, Terms(root))
+    fence.tell_children(directory, Terms(root))
     _children.join_run()
     current = fence.terms()
     assert current is not None
@@ -75,7 +75,7 @@ def test_a_child_judges_on_the_terms_of_the_project(
 def test_a_child_lets_through_what_pytest_empties(directory: Path, root: Path) -> None:
     terms = Terms(root)
     terms.allow_temporary(root / "scratch")
-    _children.tell_children(directory, terms)
+    fence.tell_children(directory, terms)
     _children.join_run()
     current = fence.terms()
     assert current is not None
@@ -107,7 +107,7 @@ def test_a_child_of_a_run_that_is_over_is_judged_strictly(monkeypatch: pytest.Mo
 
 def test_a_table_that_cannot_be_used_means_the_strictest_terms(directory: Path, root: Path) -> None:
     (root / "pyproject.toml").write_text("[tool.engineroom]\nfence_allow = 1\n")
-    _children.tell_children(directory, Terms(root))
+    fence.tell_children(directory, Terms(root))
     _children.join_run()
     current = fence.terms()
     assert current is not None
@@ -115,7 +115,7 @@ def test_a_table_that_cannot_be_used_means_the_strictest_terms(directory: Path, 
 
 
 def test_the_environment_cannot_name_the_terms(directory: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _children.tell_children(directory, Terms(root))
+    fence.tell_children(directory, Terms(root))
     lax = root.parent / "lax"
     lax.mkdir(mode=0o755)
     (lax / "terms-").write_text('{"root": "/", "temporary": ["/"]}')
@@ -128,7 +128,7 @@ def test_the_environment_cannot_name_the_terms(directory: Path, root: Path, monk
 
 def test_a_process_that_has_the_fence_stays_on_its_terms(directory: Path, root: Path) -> None:
     fence.resume_fence(Terms("/"))
-    _children.tell_children(directory, Terms(root))
+    fence.tell_children(directory, Terms(root))
     _children.join_run()
     current = fence.terms()
     assert current is not None
@@ -137,9 +137,9 @@ def test_a_process_that_has_the_fence_stays_on_its_terms(directory: Path, root: 
 
 def test_each_worker_tells_its_own_children(directory: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw1")
-    _children.tell_children(directory, Terms(root))
+    fence.tell_children(directory, Terms(root))
     monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")
-    _children.tell_children(directory, Terms(root.parent))
+    fence.tell_children(directory, Terms(root.parent))
     _children.join_run()
     current = fence.terms()
     assert current is not None
@@ -147,11 +147,11 @@ def test_each_worker_tells_its_own_children(directory: Path, root: Path, monkeyp
 
 
 def test_a_pytest_that_a_test_starts_leaves_the_run(directory: Path) -> None:
-    assert not _children.leave_run()
+    assert not close_child_ledger()
     _children.join_run()
     assert active_ledger().path == directory / FILE_NAME
-    assert _children.leave_run()
-    assert not _children.leave_run()
+    assert close_child_ledger()
+    assert not close_child_ledger()
     assert active_ledger().path is None
 
 

@@ -15,8 +15,11 @@ for _finder in _finders:
     getattr(_finder, "_must_rewrite", set()).discard("engineroom")
 sys.meta_path = [_finder for _finder in _finders if not hasattr(_finder, "_must_rewrite")]
 try:
-    from engineroom.pytest_plugin._fixtures import async_db_engine, async_db_session, db_engine, db_session
-    from engineroom.pytest_plugin._hooks import (
+    from engineroom.pytest_plugin._found import (
+        async_db_engine,
+        async_db_session,
+        db_engine,
+        db_session,
         pytest_addoption,
         pytest_collection_finish,
         pytest_configure,

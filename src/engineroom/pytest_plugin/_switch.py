@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engineroom import _memory, _project, _run_files, _test_process
+from engineroom._run_files import ROLE_VARIABLE
 from engineroom.testing import fence
-from engineroom.testing._children import ROLE_VARIABLE, leave_run, tell_children
-from engineroom.testing.ledger import FILE_NAME, WORKER_VARIABLE, Ledger, close_ledger, open_ledger
+from engineroom.testing.ledger import FILE_NAME, WORKER_VARIABLE, Ledger, close_child_ledger, close_ledger, open_ledger
 from engineroom.testing.proof import Proof, find_development_databases, find_development_urls
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def start_run(root: Path) -> Run:
         InvalidSettingError: ``[tool.engineroom]`` in ``pyproject.toml`` cannot be used.
     """
     terms = fence.terms()
-    outer = None if terms is None or leave_run() else (_project.get_project(), terms)
+    # A pytest that a test starts, and an xdist worker, are children of the run until their own plugin is loaded.
+    outer = None if terms is None or close_child_ledger() else (_project.get_project(), terms)
     _project.set_root(root)
     project = _project.get_project()
     is_worker = _joins_a_run()
@@ -156,7 +157,7 @@ def _tell_children(ledger: Ledger) -> None:
     """Tell them the terms that hold now; a run inside another one shares its directory."""
     terms = fence.terms()
     if terms is not None and ledger.path is not None:
-        tell_children(ledger.path.parent, terms)
+        fence.tell_children(ledger.path.parent, terms)
 
 
 def _joins_a_run() -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from engineroom.testing._children import await_children
+from engineroom.testing.fence import await_children
 
 if TYPE_CHECKING:
     from collections.abc import Generator

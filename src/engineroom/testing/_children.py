@@ -1,63 +1,28 @@
-"""The Python children of a test run: what they are told of it, and how they take part.
+"""The Python children of a test run: how they take part in it.
 
 A file of the wheel, ``engineroom-children.pth``, has Python look for the variable ``ENGINEROOM_ROLE`` whenever it
 starts, and call ``join_run`` where it is set. The environment only says that there is a run, and names its directory;
-on which terms the fence judges stands in ``pyproject.toml``, whose place the run wrote down in that directory. What
-cannot be read means the strictest terms. Nothing here decides what is refused.
+on which terms the fence judges stands in ``pyproject.toml``, whose place the run wrote down in that directory
+(``fence.tell_children``). What cannot be read means the strictest terms. Nothing here decides what is refused, and the
+process that runs the tests does not load it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engineroom import _project, _run_files, _test_process
-from engineroom.testing import _arrivals, fence
+from engineroom.testing import fence
 from engineroom.testing._database_files import Terms
-from engineroom.testing.ledger import (
-    FILE_NAME,
-    WORKER_VARIABLE,
-    active_ledger,
-    close_child_ledger,
-    open_child_ledger,
-)
+from engineroom.testing.ledger import FILE_NAME, open_child_ledger
 
 if TYPE_CHECKING:
     from engineroom._project import Project
 
-__all__ = ["ROLE_VARIABLE", "await_children", "join_run", "leave_run", "tell_children"]
-
-ROLE_VARIABLE = "ENGINEROOM_ROLE"
-"""The mark of a test run in the environment. It also tells an xdist worker, which joins the run of its controller, from
-a pytest that a test starts."""
-
-TERMS_NAME = "terms"
-SILENT_STARTS = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver")
-"""The modules that start a process without an audit event."""
-
-
-def tell_children(directory: Path, terms: Terms) -> None:
-    """Write down for the children of this process where the project is that is tested.
-
-    Args:
-        directory: The run's directory.
-        terms: On which terms the fence judges here.
-    """
-    text = json.dumps({"root": terms.root, "temporary": terms.temporary})
-    place = _terms_file(directory)
-    unfinished = place.with_name(f"{place.name}.{os.getpid()}")
-    with contextlib.suppress(OSError):  # a child that finds nothing is judged strictly
-        unfinished.write_bytes(text.encode())
-        unfinished.replace(place)
-
-
-def await_children() -> None:
-    """Have the ledger look out for children also where nothing but an import shows that one is started."""
-    for module in SILENT_STARTS:
-        _arrivals.when_imported(module, lambda _: active_ledger().expect_children())
+__all__ = ["join_run"]
 
 
 def join_run() -> None:
@@ -81,21 +46,9 @@ def join_run() -> None:
     os.environ[project.environment_variable] = "test"
 
 
-def leave_run() -> bool:
-    """Go from being a child to a run of one's own; return whether this process was a child.
-
-    A pytest that a test starts, and an xdist worker, are children until their plugin is loaded.
-    """
-    return close_child_ledger()
-
-
-def _terms_file(directory: Path) -> Path:
-    return directory / f"{TERMS_NAME}-{os.environ.get(WORKER_VARIABLE, '').replace(os.sep, '_')}"
-
-
 def _read_terms(directory: Path) -> tuple[str, list[str]]:
     try:
-        told = json.loads(_terms_file(directory).read_bytes())
+        told = json.loads(fence.terms_file(directory).read_bytes())
         return str(told["root"]), [str(place) for place in told["temporary"]]
     except (OSError, ValueError, KeyError, TypeError):
         return "", []

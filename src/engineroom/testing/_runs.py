@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engineroom import _lifecycle, _memory, _project, _run_files
+from engineroom._run_files import ROLE_VARIABLE
 from engineroom.errors import FenceError
 from engineroom.testing import fence
 from engineroom.testing._arrivals import when_imported
-from engineroom.testing._children import ROLE_VARIABLE, tell_children
 from engineroom.testing.ledger import FILE_NAME, Ledger, active_ledger, open_ledger
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def start_test_run(root: str | os.PathLike[str] | None = None) -> None:
     fence.raise_fence(project)
     terms = fence.terms()
     if terms is not None:
-        tell_children(directory, terms)
+        fence.tell_children(directory, terms)
     _runs.append(Run(ledger))
     atexit.register(_runs[-1].close)
 

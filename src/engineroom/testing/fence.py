@@ -8,6 +8,8 @@ This module acts. Whether something may be reached is judged elsewhere.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import sys
 import threading
@@ -16,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from engineroom._interpreter import hear_events
 from engineroom.testing import _arrivals, _database_files
 from engineroom.testing._database_files import Terms
-from engineroom.testing.ledger import active_ledger
+from engineroom.testing.ledger import WORKER_VARIABLE, active_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
     from types import ModuleType
 
     from engineroom._project import Project
@@ -29,13 +32,20 @@ if TYPE_CHECKING:
 __all__ = [
     "ARRIVALS",
     "allow_temporary",
+    "await_children",
     "is_raised",
     "lower_fence",
     "raise_fence",
     "resume_fence",
+    "tell_children",
     "terms",
+    "terms_file",
     "unknown_drivers",
 ]
+
+TERMS_NAME = "terms"
+SILENT_STARTS = ("multiprocessing.popen_spawn_posix", "multiprocessing.popen_forkserver")
+"""The modules that start a process without an audit event."""
 
 OPEN_ARGUMENTS = 3  # path, mode and flags; somebody may raise an event of the same name
 NEW = os.O_CREAT | os.O_EXCL  # fails where there is something
@@ -92,6 +102,32 @@ def allow_temporary(directory: str | os.PathLike[str]) -> None:
     """Let through what lies in the subdirectories of a directory that pytest empties before each run."""
     if _state.terms is not None:
         _state.terms.allow_temporary(directory)
+
+
+def tell_children(directory: Path, terms: Terms) -> None:
+    """Write down for the children of this process where the project is that is tested.
+
+    Args:
+        directory: The run's directory.
+        terms: On which terms the fence judges here.
+    """
+    text = json.dumps({"root": terms.root, "temporary": terms.temporary})
+    place = terms_file(directory)
+    unfinished = place.with_name(f"{place.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):  # a child that finds nothing is judged strictly
+        unfinished.write_bytes(text.encode())
+        unfinished.replace(place)
+
+
+def terms_file(directory: Path) -> Path:
+    """Return the file of a run's directory that tells children of this process on which terms to judge."""
+    return directory / f"{TERMS_NAME}-{os.environ.get(WORKER_VARIABLE, '').replace(os.sep, '_')}"
+
+
+def await_children() -> None:
+    """Have the ledger look out for children also where nothing but an import shows that one is started."""
+    for module in SILENT_STARTS:
+        _arrivals.when_imported(module, lambda _: active_ledger().expect_children())
 
 
 class _State:
