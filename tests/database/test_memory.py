@@ -643,6 +643,32 @@ def test_a_run_ends_once(storage: Path) -> None:
     assert runs(storage) == [second]
 
 
+def test_a_directory_that_somebody_made_in_the_runs_own_goes_with_it() -> None:
+    directory = start_run()
+    (directory / "inner").mkdir()
+    (directory / "inner" / "file").touch()
+    _memory.reset()
+    assert not directory.exists()
+
+
+def test_the_lock_is_removed_last_so_that_until_then_the_directory_is_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = start_run()
+    for name in ("a", "test_default.db", "z"):
+        (directory / name).touch()
+    removed: list[str] = []
+    unlink = os.unlink
+
+    def note(path: str) -> None:
+        removed.append(path)
+        unlink(path)
+
+    monkeypatch.setattr("os.unlink", note)
+    _memory.reset()
+    assert sorted(removed) == sorted(f"{directory}/{name}" for name in ("a", LOCK_NAME, "test_default.db", "z"))
+    assert removed[-1] == f"{directory}/{LOCK_NAME}"
+    assert not directory.exists()
+
+
 def test_the_end_of_a_run_leaves_a_variable_of_somebody_else_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     run_directory()
     monkeypatch.setenv(RUN_VARIABLE, "/somewhere/else")

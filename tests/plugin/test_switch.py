@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -391,21 +393,30 @@ def test_a_suite_without_settings_loads_few_modules_of_the_plugin(lone_project: 
         conftest="""
             import sys
             FEW = {
-                "engineroom._lifecycle", "engineroom._layers", "engineroom._environment", "engineroom._project.table",
-                "engineroom._forks", "engineroom._identity", "engineroom._verdict", "engineroom.testing._allowances",
+                "engineroom", "engineroom._interpreter", "engineroom._memory", "engineroom._project",
+                "engineroom._run_files", "engineroom._test_process", "engineroom.pytest_plugin",
+                "engineroom.pytest_plugin._found", "engineroom.pytest_plugin._switch",
+                "engineroom.pytest_plugin._watching", "engineroom.testing", "engineroom.testing._arrivals",
+                "engineroom.testing._database_files", "engineroom.testing.fence", "engineroom.testing.ledger",
+                "engineroom.testing.proof",
             }
             def pytest_unconfigure():
-                assert not FEW & sys.modules.keys(), FEW & sys.modules.keys()
                 assert not {"sqlite3", "asyncio"} & sys.modules.keys()
-                assert len([name for name in sys.modules if name.startswith("engineroom")]) <= 24
+                assert {name for name in sys.modules if name.startswith("engineroom")} == FEW
                 names = [names for finder in sys.meta_path if (names := getattr(finder, "_must_rewrite", None))]
                 assert names
                 assert all("engineroom" not in each for each in names), names
         """,
         test_a="def test_a(tmp_path): (tmp_path / 'a').write_text('b')",
     )
-    outcome = lone_project.pytest(COVERAGE_PROCESS_CONFIG="", COVERAGE_PROCESS_START="")  # it imports sqlite3
+    outcome = lone_project.pytest("-q", COVERAGE_PROCESS_CONFIG="", COVERAGE_PROCESS_START="")  # it imports sqlite3
     assert (outcome.code, outcome.counts, outcome.err) == (0, {"passed": 1}, ""), outcome.out + outcome.err
+
+
+def test_the_module_that_pytest_reads_value_by_value_holds_names_alone() -> None:
+    source = (Path(__file__).parents[2] / "src" / "engineroom" / "pytest_plugin" / "__init__.py").read_text()
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    assert [node.name for node in nodes] == ["__dir__"], "each value costs some 2,000 instructions there"
 
 
 def test_pytest_is_shown_hooks_and_fixtures_of_the_plugin_and_no_other_name(lone_project: SmallProject) -> None:
