@@ -7,6 +7,7 @@ nothing itself. No error leaves it with a frame whose locals could hold a passwo
 from __future__ import annotations
 
 import inspect
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +20,6 @@ from engineroom import _binds, _lifecycle, _project
 from engineroom._assembly import assemble
 from engineroom._engine_options import freeze
 from engineroom._environment import Origin, OriginKind
-from engineroom._interpreter import call_in_child
 from engineroom._plans import ASYNC, SYNC, History, choose_kind, plan_engine
 from engineroom.errors import EngineroomError, InvalidSettingError
 
@@ -317,4 +317,6 @@ def _after_fork_in_child() -> None:
     _registry.mutex = threading.RLock()  # another thread of the parent may have held it
 
 
-call_in_child(_after_fork_in_child)
+# Python keeps this function until its very end, and with it the engines of a program that closes none, as most do: were
+# they collected before, Python 3.13 would warn of each connection to SQLite.
+os.register_at_fork(after_in_child=_after_fork_in_child)
