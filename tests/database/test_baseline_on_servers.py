@@ -6,6 +6,7 @@ The same bodies for PostgreSQL and MariaDB, with the keeper's connection by a sy
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -429,6 +430,17 @@ class TestLeftOvers:
         with engine.connect() as again:
             assert again.exec_driver_sql("SELECT count(*) FROM users").scalar() == 2
         engine.dispose()
+
+    def test_one_that_ends_meanwhile_is_noticed(self, database: Database) -> None:
+        before = database.state()
+        database.run("CREATE TABLE extra (id int)")
+        with database.engine.connect() as connection:  # which stays, as those in a pool do
+            connection.exec_driver_sql("SELECT * FROM users FOR UPDATE")
+            timer = threading.Timer(0.4, connection.commit)
+            timer.start()
+            database.baseline.restore()
+            timer.join()
+        assert database.state() == before
 
     @pytest.mark.parametrize("driver", ["psycopg", "pymysql"], indirect=True)
     def test_one_that_only_reads_is_ended_where_its_table_must_be_dropped(self, database: Database) -> None:
