@@ -442,6 +442,18 @@ class TestLeftOvers:
             timer.join()
         assert database.state() == before
 
+    def test_who_writes_is_known_at_every_moment(self, database: Database) -> None:
+        rows = database.baseline._rows
+        ask = "SELECT pg_backend_pid()" if database.kind == "postgresql" else "SELECT connection_id()"
+        with database.engine.connect() as connection:
+            session = connection.exec_driver_sql(ask).scalar()
+            for _ in range(3):
+                connection.exec_driver_sql("INSERT INTO log VALUES ('open')")
+                time.sleep(0.15)  # InnoDB tells of a transaction at the latest then, unless somebody looks all the time
+                assert [session] == [*rows.writers()]
+                connection.commit()
+                assert [rows.writers() for _ in range(10)] == [{}] * 10
+
     @pytest.mark.parametrize("driver", ["psycopg", "pymysql"], indirect=True)
     def test_one_that_only_reads_is_ended_where_its_table_must_be_dropped(self, database: Database) -> None:
         before = database.state()

@@ -117,7 +117,19 @@ def close_without_notice(coroutine: Awaitable[Any]) -> Any:
         loop.close()
 
 
-WAYS = {"shut down": asyncio.run, "closed without notice": close_without_notice}
+def close_at_once(coroutine: Awaitable[Any]) -> Any:
+    """Run something in a loop that does nothing more once its generators are finalised."""
+    loop = asyncio.new_event_loop()
+    try:
+        result = loop.run_until_complete(coroutine)
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+    gc.collect()  # what is not closed warns now
+    return result
+
+
+WAYS = {"shut down": asyncio.run, "closed at once": close_at_once, "closed without notice": close_without_notice}
 runs = pytest.mark.parametrize("run", WAYS.values(), ids=WAYS)
 
 
@@ -397,6 +409,25 @@ def test_one_whose_statement_was_cancelled_moves_once_that_is_over(engine: Async
 
 
 @asyncpg_only
+@runs
+def test_one_that_cannot_move_is_closed_and_the_others_move(engine: AsyncEngine, run: Any) -> None:
+    async def main(*statements: str) -> list[int]:
+        async with engine.connect() as first, engine.connect() as second:
+            pids = [int((await each.execute(text(PID))).scalar_one()) for each in (first, second)]
+            await second.rollback()
+            driver: Any = (await second.get_raw_connection()).driver_connection
+            for statement in statements:
+                await driver.execute(statement)
+        return pids
+
+    kept, closed = run(main("BEGIN"))
+    pids = run(main())
+    assert kept in pids
+    assert closed not in pids
+    assert count_connections(engine) == 2
+
+
+@asyncpg_only
 def test_an_open_transaction_of_the_driver_stays_in_its_loop(engine: AsyncEngine) -> None:
     async def begin() -> int:
         async with engine.connect() as connection:
@@ -503,6 +534,33 @@ def test_a_forked_child_leaves_them_alone(engine: AsyncEngine) -> None:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert asyncio.run(ask_pid(engine)) == first
+
+
+FORK = """
+import asyncio, os, sys
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import text
+from engineroom._loops import pool_per_loop
+
+async def ask():
+    async with engine.connect() as connection:
+        return (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+
+engine = create_async_engine(sys.argv[1])
+pool_per_loop(engine.sync_engine, is_kept=True)
+first = asyncio.run(ask())
+child = os.fork()
+if child == 0:
+    sys.exit()  # as a program ends, handlers included
+assert os.waitpid(child, 0)[1] == 0
+assert asyncio.run(ask()) == first
+"""
+
+
+def test_a_forked_child_that_ends_says_farewell_for_none(engine: AsyncEngine) -> None:
+    command = [sys.executable, "-c", FORK, engine.url.render_as_string(hide_password=False)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 PROCESS = """

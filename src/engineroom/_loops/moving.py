@@ -46,8 +46,7 @@ def take_out(driver_connection: Any) -> bool:
         Whether that could be done; if not, nothing has changed.
     """
     if hasattr(driver_connection, "pgconn"):  # psycopg
-        is_idle = not driver_connection.closed and driver_connection.info.transaction_status == IDLE
-        return is_idle and not driver_connection.lock.locked()
+        return not driver_connection.closed and driver_connection.info.transaction_status == IDLE
     link = getattr(driver_connection, "_transport", None)
     if not isinstance(link, Link) or driver_connection.is_closed() or is_cancelling(driver_connection):
         return False

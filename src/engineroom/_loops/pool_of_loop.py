@@ -159,7 +159,6 @@ class PoolOfLoop:
                 await self._wait_for_returns()
                 if self._wait_for_loop():
                     await greenlet_spawn(self._close_stayers)
-                    await asyncio.sleep(0)  # the transports of those that wait come to an end in this loop
                     self._leave(self)
                 else:
                     self._leave(self)

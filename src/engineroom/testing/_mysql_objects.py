@@ -8,6 +8,7 @@ itself; where somebody else has it do so, the date of the statistics tells.
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "STATUS",
+    "active_sessions",
     "changes",
     "companion_of",
     "copies",
@@ -188,6 +191,21 @@ def started(database: str) -> str:
 def writers(database: str) -> str:
     """Return the question for the sessions in a transaction that wrote to the database."""
     return f"{sessions(database, are_told=True)} AND (t.trx_rows_modified > 0 OR t.trx_rows_locked > 0)"
+
+
+STATUS = "SHOW ENGINE INNODB STATUS"
+"""Answers with one row, whose last value is a text."""
+
+
+def active_sessions(status: str) -> set[int]:
+    """Return the sessions that InnoDB's status shows in a transaction.
+
+    The table of transactions is a cache for the whole server, and renewed only when nobody has read it for a tenth of a
+    second (CACHE_MIN_IDLE_TIME in trx0i_s.cc): while several runs look at it, it may show what ended long ago.
+    """
+    transactions = status.split("---TRANSACTION ")[1:]
+    found = [re.search(r"thread id (\d+)", text) for text in transactions if ", ACTIVE" in text.partition("\n")[0]]
+    return {int(match[1]) for match in found if match}
 
 
 def sessions(database: str, *, are_told: bool) -> str:

@@ -201,7 +201,9 @@ class MySQLRows:
 
     def writers(self) -> dict[int, str]:
         """Return the sessions in a transaction that writes, as far as this user is told."""
-        return self._sessions(catalogue.writers(self._name)) if self._is_told else {}
+        found = self._sessions(catalogue.writers(self._name)) if self._is_told else {}
+        active = catalogue.active_sessions(str(self._fetch(catalogue.STATUS)[0][-1])) if found else ()
+        return {session: text for session, text in found.items() if session in active}
 
     def sessions(self) -> dict[int, str]:
         """Return the sessions in a transaction, or all, where this user is not told which those are."""

@@ -31,9 +31,7 @@ SEED = "seed"
 """The owner of what the seed wrote: it lies on the schema, which can be brought back alone for the next run."""
 
 SECONDS_OF_THE_FIRST_TRY = 0.1
-SECONDS_BETWEEN_LOOKS = 0.15
-"""InnoDB tells of transactions from a cache, which it renews only when nobody has looked for a tenth of a second
-(CACHE_MIN_IDLE_TIME in trx0i_s.cc): who looks more often sees a transaction that has ended long ago."""
+SECONDS_BETWEEN_LOOKS = 0.02
 
 
 @dataclass
